@@ -1,0 +1,32 @@
+import { join } from 'node:path';
+import { Global, Module } from '@nestjs/common';
+import { CONFIG, type Config } from '../config/config.js';
+import { BLOB_STORE, type BlobStore } from './blob-store.js';
+import { ByteBudget } from './byte-budget.js';
+import { FilesystemBlobStore } from './filesystem.blob-store.js';
+import { S3BlobStore } from './s3.blob-store.js';
+
+@Global()
+@Module({
+  providers: [
+    {
+      provide: ByteBudget,
+      inject: [CONFIG],
+      useFactory: (config: Config) => new ByteBudget(config.STOWAGE_MAX_BYTES_IN_FLIGHT),
+    },
+    { provide: BLOB_STORE, inject: [CONFIG, ByteBudget], useFactory: openBlobStore },
+  ],
+  exports: [BLOB_STORE, ByteBudget],
+})
+export class BlobStoreModule {}
+
+async function openBlobStore(config: Config, budget: ByteBudget): Promise<BlobStore> {
+  if (config.s3) {
+    const store = new S3BlobStore(config.s3, budget);
+    await store.prepare();
+    return store;
+  }
+  const store = new FilesystemBlobStore(join(config.dataDir, 'layers'));
+  await store.check();
+  return store;
+}

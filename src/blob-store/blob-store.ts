@@ -1,0 +1,96 @@
+import type { Readable } from 'node:stream';
+import type { ByteRange } from '../domain/byte-range.js';
+
+/** Nest token of the {@link BlobStore} in use. */
+export const BLOB_STORE = Symbol('BLOB_STORE');
+
+/**
+ * What a driver needs to go on with an unfinished object: plain JSON in the driver's own shape, kept in the upload's row.
+ * The row is the only truth; a driver never lists the store to find out what it holds.
+ */
+export type StagedBlob = { readonly [member: string]: unknown };
+
+export interface AppendSource {
+  bytes: AsyncIterable<Buffer>;
+  /** The bytes are in memory and accounted for already; the driver need not reserve any for them. */
+  inMemory: boolean;
+}
+
+export interface AppendContext {
+  /**
+   * Takes store part numbers nobody used before, for this attempt alone: a retry or the loser of a race can then never
+   * overwrite a part that is recorded. Rejects when the upload's lease was lost.
+   * @returns the first of `count` consecutive numbers
+   */
+  takePartNumbers(count: number): Promise<number>;
+  signal: AbortSignal;
+}
+
+export interface Appended {
+  /** New state to record; null while nothing is in the store yet. */
+  staged: StagedBlob | null;
+  /** Last bytes of the source, too few for the store; the caller keeps them and sends them again in front of the next ones. */
+  rest: Buffer[];
+  restBytes: number;
+}
+
+export interface Committed {
+  key: string;
+  /**
+   * False when an earlier attempt, whose reply or record was lost, made the object: it has the right size, and whether it has
+   * the right bytes must be read.
+   */
+  certain: boolean;
+}
+
+export interface StoredObject {
+  key: string;
+  sizeBytes: number;
+  modifiedAt: Date;
+}
+
+export interface UnfinishedObject {
+  staged: StagedBlob;
+  startedAt: Date;
+}
+
+/**
+ * Where bytes live. Knows keys and bytes; no repositories, no digests. Everything acknowledged is durable when a promise
+ * resolves; every failure rejects and leaves recorded state untouched.
+ */
+export interface BlobStore {
+  /** Stores bytes behind those of `staged` (null: the first ones). Every byte of the source ends in the store or in `rest`. */
+  append(staged: StagedBlob | null, source: AppendSource, context: AppendContext): Promise<Appended>;
+  /**
+   * Makes the staged bytes, followed by `rest`, one object. With nothing staged that is a single write. May be repeated, with
+   * another `rest` too, until its result is recorded.
+   * @throws BlobMissing when the staged bytes are gone
+   */
+  commit(staged: StagedBlob | null, rest: Buffer[], context: AppendContext): Promise<Committed>;
+  /** Drops what only a repeated commit would have needed; called once the commit is recorded. */
+  settle?(staged: StagedBlob): Promise<void>;
+  /** Drops an unfinished object; succeeds when it is gone already. */
+  discard(staged: StagedBlob): Promise<void>;
+  /** @throws BlobMissing */
+  read(key: string, range?: ByteRange): Promise<Readable>;
+  /** Succeeds for keys that are gone already. */
+  remove(keys: string[]): Promise<void>;
+  /** Rejects when the store does not answer. */
+  check(): Promise<void>;
+  /** Everything committed, in key order, for the collector. */
+  objects(): AsyncIterable<StoredObject>;
+  /** Everything begun and not committed, for the collector. */
+  unfinished(): AsyncIterable<UnfinishedObject>;
+  /** Whether two staged states belong to the same unfinished object. */
+  sameUnfinished(one: StagedBlob, other: StagedBlob): boolean;
+  /** A URL for a plain HTTP GET, with Range, without credentials; absent where the store cannot. */
+  downloadUrl?(key: string, expiresInSeconds: number): Promise<string>;
+}
+
+/** The store has no such object. */
+export class BlobMissing extends Error {
+  constructor(readonly key: string) {
+    super(`The blob store has no object ${key}`);
+    this.name = 'BlobMissing';
+  }
+}

@@ -1,0 +1,188 @@
+/**
+ * Layers in an S3-compatible bucket.
+ *
+ *   blobs/<uuid>     one object per layer, written once under its own key and never copied
+ *
+ * A key belongs to one multipart upload (or one PutObject) for ever, so no late writer can replace a committed object.
+ * Only requests every S3 has are used: PutObject, GetObject, DeleteObjects, the multipart family, the two listings, HeadBucket.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CreateBucketCommand,
+  CreateMultipartUploadCommand,
+  DeleteObjectsCommand,
+  GetObjectCommand,
+  HeadBucketCommand,
+  HeadObjectCommand,
+  paginateListObjectsV2,
+  ListMultipartUploadsCommand,
+  type S3Client,
+} from '@aws-sdk/client-s3';
+import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
+import type { S3Settings } from '../config/config.js';
+import type { ByteRange } from '../domain/byte-range.js';
+import type { AppendContext, Appended, AppendSource, BlobStore, Committed, StagedBlob, StoredObject, UnfinishedObject } from './blob-store.js';
+import { BlobMissing } from './blob-store.js';
+import type { ByteBudget } from './byte-budget.js';
+import { PartSplitter, type StorePart } from './part-splitter.js';
+import { isCode, isMissing, putObject, s3Client, uploadPart } from './s3-requests.js';
+
+interface StagedMultipart extends StagedBlob {
+  key: string;
+  uploadId: string;
+  parts: StorePart[];
+}
+
+const PREFIX = 'blobs/';
+
+export class S3BlobStore implements BlobStore {
+  private readonly client: S3Client;
+  private readonly presigner: S3Client;
+  private readonly bucket: string;
+
+  constructor(
+    settings: S3Settings,
+    private readonly budget: ByteBudget,
+  ) {
+    this.bucket = settings.bucket;
+    this.client = s3Client(settings, settings.endpoint);
+    this.presigner = settings.publicEndpoint === settings.endpoint ? this.client : s3Client(settings, settings.publicEndpoint);
+  }
+
+  /** Creates the bucket unless it is there. */
+  async prepare(): Promise<void> {
+    try {
+      await this.client.send(new HeadBucketCommand({ Bucket: this.bucket }));
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+      await this.client.send(new CreateBucketCommand({ Bucket: this.bucket })).catch((raced: unknown) => {
+        if (!isCode(raced, 'BucketAlreadyOwnedByYou', 'BucketAlreadyExists')) throw raced;
+      });
+    }
+  }
+
+  async append(staged: StagedBlob | null, source: AppendSource, context: AppendContext): Promise<Appended> {
+    const before = staged as StagedMultipart | null;
+    let target = before;
+    const begin = async (): Promise<StagedMultipart> => (target ??= await this.beginMultipart());
+    const splitter = new PartSplitter(this.budget, context, async (part, partNumber) => {
+      const { key, uploadId } = await begin();
+      return uploadPart(this.client, { Bucket: this.bucket, Key: key, UploadId: uploadId, PartNumber: partNumber }, part, context.signal);
+    });
+    try {
+      if (!before) splitter.beforeFirstPart = async () => void (await begin());
+      const { parts, rest, restBytes } = await splitter.split(source);
+      if (parts.length === 0) return { staged, rest, restBytes };
+      return { staged: { ...(await begin()), parts: [...(before?.parts ?? []), ...parts] }, rest, restBytes };
+    } catch (error) {
+      if (!before && target) await this.discard(target).catch(() => undefined);
+      throw isCode(error, 'NoSuchUpload') ? new BlobMissing(target?.key ?? '') : error;
+    }
+  }
+
+  async commit(staged: StagedBlob | null, rest: Buffer[], context: AppendContext): Promise<Committed> {
+    if (!staged) {
+      const key = PREFIX + randomUUID();
+      await putObject(this.client, { Bucket: this.bucket, Key: key }, rest, context.signal);
+      return { key, certain: true };
+    }
+    const { key, uploadId, parts } = staged as StagedMultipart;
+    try {
+      const all = [...parts];
+      if (rest.length > 0) {
+        const target = { Bucket: this.bucket, Key: key, UploadId: uploadId, PartNumber: await context.takePartNumbers(1) };
+        all.push(await uploadPart(this.client, target, rest, context.signal));
+      }
+      const Parts = all.map(({ n, etag, crc32 }) => ({ PartNumber: n, ETag: etag, ChecksumCRC32: crc32 }));
+      await this.client.send(
+        new CompleteMultipartUploadCommand({ Bucket: this.bucket, Key: key, UploadId: uploadId, MultipartUpload: { Parts } }),
+      );
+      return { key, certain: true };
+    } catch (error) {
+      if (!isCode(error, 'NoSuchUpload')) throw error;
+      const expected = [...parts.map(({ size }) => size), ...rest.map(({ length }) => length)].reduce((sum, size) => sum + size, 0);
+      if ((await this.sizeOf(key)) !== expected) throw new BlobMissing(key);
+      return { key, certain: false };
+    }
+  }
+
+  async discard(staged: StagedBlob): Promise<void> {
+    const { key, uploadId } = staged as StagedMultipart;
+    await this.client
+      .send(new AbortMultipartUploadCommand({ Bucket: this.bucket, Key: key, UploadId: uploadId }))
+      .catch((error: unknown) => {
+        if (!isCode(error, 'NoSuchUpload')) throw error;
+      });
+  }
+
+  async read(key: string, range?: ByteRange): Promise<Readable> {
+    try {
+      const Range = range ? `bytes=${range.first}-${range.last}` : undefined;
+      const { Body } = await this.client.send(new GetObjectCommand({ Bucket: this.bucket, Key: key, Range }));
+      return Body as Readable;
+    } catch (error) {
+      throw isMissing(error) ? new BlobMissing(key) : error;
+    }
+  }
+
+  async remove(keys: string[]): Promise<void> {
+    for (let start = 0; start < keys.length; start += 1000) {
+      const Objects = keys.slice(start, start + 1000).map((Key) => ({ Key }));
+      const { Errors } = await this.client.send(new DeleteObjectsCommand({ Bucket: this.bucket, Delete: { Objects, Quiet: true } }));
+      const failed = (Errors ?? []).filter((error) => error.Code !== 'NoSuchKey');
+      if (failed.length > 0) throw new Error(`The store kept ${failed.length} object(s): ${failed[0]?.Code ?? 'unknown'}`);
+    }
+  }
+
+  async check(): Promise<void> {
+    await this.client.send(new HeadBucketCommand({ Bucket: this.bucket }));
+  }
+
+  async *objects(): AsyncIterable<StoredObject> {
+    for await (const page of paginateListObjectsV2({ client: this.client }, { Bucket: this.bucket, Prefix: PREFIX })) {
+      for (const object of page.Contents ?? []) {
+        yield { key: object.Key!, sizeBytes: object.Size ?? 0, modifiedAt: object.LastModified ?? new Date() };
+      }
+    }
+  }
+
+  async *unfinished(): AsyncIterable<UnfinishedObject> {
+    let marker: { KeyMarker?: string; UploadIdMarker?: string } | null = {};
+    while (marker) {
+      const page: { Uploads?: { Key?: string; UploadId?: string; Initiated?: Date }[]; IsTruncated?: boolean; NextKeyMarker?: string; NextUploadIdMarker?: string } =
+        await this.client.send(new ListMultipartUploadsCommand({ Bucket: this.bucket, Prefix: PREFIX, ...marker }));
+      for (const upload of page.Uploads ?? []) {
+        yield { staged: { key: upload.Key!, uploadId: upload.UploadId!, parts: [] }, startedAt: upload.Initiated ?? new Date() };
+      }
+      marker = page.IsTruncated ? { KeyMarker: page.NextKeyMarker!, UploadIdMarker: page.NextUploadIdMarker! } : null;
+    }
+  }
+
+  sameUnfinished(one: StagedBlob, other: StagedBlob): boolean {
+    return (one as StagedMultipart).uploadId === (other as StagedMultipart).uploadId;
+  }
+
+  async downloadUrl(key: string, expiresInSeconds: number): Promise<string> {
+    return getSignedUrl(this.presigner, new GetObjectCommand({ Bucket: this.bucket, Key: key }), { expiresIn: expiresInSeconds });
+  }
+
+  private async beginMultipart(): Promise<StagedMultipart> {
+    const key = PREFIX + randomUUID();
+    const { UploadId } = await this.client.send(
+      new CreateMultipartUploadCommand({ Bucket: this.bucket, Key: key, ContentType: 'application/octet-stream', ChecksumAlgorithm: 'CRC32' }),
+    );
+    return { key, uploadId: UploadId!, parts: [] };
+  }
+
+  private async sizeOf(key: string): Promise<number | undefined> {
+    try {
+      return (await this.client.send(new HeadObjectCommand({ Bucket: this.bucket, Key: key }))).ContentLength;
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,145 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
+import { isUnavailable } from './database-errors.js';
+
+/** The database's structure and this release's migrations do not fit together, or a migration failed. */
+export class MigrationError extends Error {
+  override readonly name = 'MigrationError';
+}
+
+interface Migration {
+  name: string;
+  sql: string;
+  /** SHA-256 of the file, hex. */
+  checksum: string;
+}
+
+interface AppliedMigration {
+  migration_name: string;
+  checksum: string;
+  finished: boolean;
+  rolled_back: boolean;
+}
+
+/** The advisory lock Prisma's own `migrate deploy` takes: both exclude each other. */
+const MIGRATION_LOCK = 72707369;
+const CONNECT_PATIENCE_MS = 60_000;
+const RETRY_MS = 500;
+
+/** Beside `src` and `dist` alike. */
+const MIGRATIONS = join(import.meta.dirname, '../../prisma/migrations');
+
+/** The table as Prisma defines it, so that `prisma migrate status` agrees with what was done here. */
+const MIGRATION_TABLE = `
+  CREATE TABLE IF NOT EXISTS "_prisma_migrations" (
+    "id" VARCHAR(36) NOT NULL PRIMARY KEY,
+    "checksum" VARCHAR(64) NOT NULL,
+    "finished_at" TIMESTAMPTZ,
+    "migration_name" VARCHAR(255) NOT NULL,
+    "logs" TEXT,
+    "rolled_back_at" TIMESTAMPTZ,
+    "started_at" TIMESTAMPTZ NOT NULL DEFAULT now(),
+    "applied_steps_count" INTEGER NOT NULL DEFAULT 0
+  )`;
+
+/**
+ * Brings a database to this release's structure. Any number of processes may call it at once: one migrates, the others wait.
+ * Each migration and its record are one transaction, so a kill at any moment leaves it done or not begun.
+ *
+ * @param folder holds one folder per migration, applied in the order of their names
+ * @returns the names of the migrations applied now
+ * @throws MigrationError when an applied migration was changed, failed under the Prisma CLI, or is of a newer release
+ */
+export async function applyMigrations(connectionString: string, folder = MIGRATIONS): Promise<string[]> {
+  const migrations = await readMigrations(folder);
+  const client = await connect(connectionString);
+  try {
+    await client.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
+    await client.query('SET client_min_messages = warning');
+    await client.query(MIGRATION_TABLE);
+    const applied = await readApplied(client);
+    assertApplicable(migrations, applied);
+    const pending = migrations.filter(({ name }) => !applied.has(name));
+    for (const migration of pending) await apply(client, migration);
+    return pending.map(({ name }) => name);
+  } finally {
+    await client.end(); // which also gives the lock back
+  }
+}
+
+async function readMigrations(folder: string): Promise<Migration[]> {
+  const entries = await readdir(folder, { withFileTypes: true });
+  const names = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+  return Promise.all(
+    names.sort().map(async (name) => {
+      const sql = await readFile(join(folder, name, 'migration.sql'), 'utf8');
+      return { name, sql, checksum: createHash('sha256').update(sql).digest('hex') };
+    }),
+  );
+}
+
+/** A database that is only just starting, as it does beside us in a compose stack, is waited for. */
+async function connect(connectionString: string): Promise<pg.Client> {
+  for (const deadline = Date.now() + CONNECT_PATIENCE_MS; ; await sleep(RETRY_MS)) {
+    const client = new pg.Client({ connectionString, connectionTimeoutMillis: 10_000 });
+    client.on('error', () => undefined); // also reported by the query that fails
+    try {
+      await client.connect();
+      return client;
+    } catch (error) {
+      await client.end().catch(() => undefined);
+      if (!isUnavailable(error) || Date.now() > deadline) throw error;
+    }
+  }
+}
+
+async function readApplied(client: pg.Client): Promise<Map<string, AppliedMigration>> {
+  const { rows } = await client.query<AppliedMigration>(
+    `SELECT migration_name, checksum, finished_at IS NOT NULL AS finished, rolled_back_at IS NOT NULL AS rolled_back
+       FROM "_prisma_migrations"`,
+  );
+  return new Map(rows.filter((row) => !row.rolled_back).map((row) => [row.migration_name, row]));
+}
+
+function assertApplicable(migrations: Migration[], applied: Map<string, AppliedMigration>): void {
+  const known = new Map(migrations.map((migration) => [migration.name, migration]));
+  for (const { migration_name: name, checksum, finished } of applied.values()) {
+    if (!finished) {
+      throw new MigrationError(
+        `The migration ${name} was begun by another tool and did not finish; resolve it with "prisma migrate resolve".`,
+      );
+    }
+    const migration = known.get(name);
+    if (!migration) {
+      throw new MigrationError(
+        `The database has the migration ${name}, which this release does not know: it was used by a newer one.`,
+      );
+    }
+    if (migration.checksum !== checksum) {
+      throw new MigrationError(
+        `The migration ${name} was changed after it had been applied to this database.`,
+      );
+    }
+  }
+}
+
+async function apply(client: pg.Client, migration: Migration): Promise<void> {
+  try {
+    await client.query('BEGIN');
+    await client.query(migration.sql);
+    await client.query(
+      `INSERT INTO "_prisma_migrations" (id, checksum, migration_name, started_at, finished_at, applied_steps_count)
+       VALUES ($1, $2, $3, now(), clock_timestamp(), 1)`,
+      [randomUUID(), migration.checksum, migration.name],
+    );
+    await client.query('COMMIT');
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new MigrationError(`The migration ${migration.name} failed, nothing of it was kept: ${reason}`, {
+      cause,
+    });
+  }
+}

@@ -1,0 +1,40 @@
+import { Logger } from '@nestjs/common';
+import type { Config } from '../config/config.js';
+import { startEmbeddedPostgres } from './embedded-postgres.js';
+import { applyMigrations } from './migrate.js';
+
+/** Connections beside Prisma's own pool: the job queue's, migrations, an operator's. */
+const SPARE_CONNECTIONS = 60;
+
+/** The migrated database of this process; a class, so that it can be injected by type. */
+export class PostgresServer {
+  constructor(
+    /** For `pg` and everything built on it. */
+    readonly url: string,
+    /** Ends the server if it is ours, after everybody let go of it. */
+    readonly stop: () => Promise<void> = () => Promise.resolve(),
+  ) {}
+
+  /** Connects to the configured PostgreSQL or starts the embedded one, and brings it to this release's structure. */
+  static async open(config: Config): Promise<PostgresServer> {
+    const logger = new Logger('Database');
+    const server = config.DATABASE_URL
+      ? new PostgresServer(config.DATABASE_URL)
+      : await this.startEmbedded(config, logger);
+    try {
+      for (const name of await applyMigrations(server.url)) logger.log(`Applied the migration ${name}`);
+      return server;
+    } catch (error) {
+      await server.stop();
+      throw error;
+    }
+  }
+
+  private static async startEmbedded(config: Config, logger: Logger): Promise<PostgresServer> {
+    const embedded = await startEmbeddedPostgres(config.dataDir, {
+      maxConnections: config.STOWAGE_DATABASE_CONNECTIONS + SPARE_CONNECTIONS,
+      log: (message) => logger.error(message),
+    });
+    return new PostgresServer(embedded.url, () => embedded.stop());
+  }
+}

@@ -1,0 +1,77 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { z } from 'zod';
+import { CONFIG, type Config } from '../../config/config.js';
+import { RegistryError } from '../../domain/registry-error.js';
+import { unrecognizedClient } from './signature-errors.js';
+import type { Caller } from '../caller.js';
+import { deriveKey } from '../keys/key-derivation.js';
+import { openText, sealText } from '../keys/sealed-text.js';
+import { RootKey } from '../keys/root-key.js';
+
+/** The only user name of the OCI door. */
+export const TOKEN_USER = 'AWS';
+
+export interface RegistryToken {
+  /** The password that goes with {@link TOKEN_USER}: base64url, so it holds no colon, quote or space. */
+  password: string;
+  expiresAt: Date;
+}
+
+const CONTEXT = 'registry token v1';
+const MAX_PASSWORD_LENGTH = 4096;
+
+const Contents = z.object({
+  principal: z.string(),
+  accountId: z.string(),
+  accessKeyId: z.string(),
+  region: z.string(),
+  /** Epoch seconds. */
+  issuedAt: z.number(),
+  expiresAt: z.number(),
+});
+
+/** Login tokens: the caller of GetAuthorizationToken, sealed so that the OCI door needs no database to know them again. */
+@Injectable()
+export class RegistryTokens {
+  readonly #key: Buffer;
+
+  constructor(
+    rootKey: RootKey,
+    @Inject(CONFIG) private readonly config: Config,
+  ) {
+    this.#key = deriveKey(rootKey.secretAccessKey, 'registry-token');
+  }
+
+  /** A token for the caller's Region that lives STOWAGE_TOKEN_HOURS. */
+  issue(caller: Caller, now = new Date()): RegistryToken {
+    const { arn, accountId, accessKeyId } = caller.principal;
+    const issuedAt = Math.floor(now.getTime() / 1000);
+    const expiresAt = issuedAt + Math.round(this.config.STOWAGE_TOKEN_HOURS * 3600);
+    const contents: z.infer<typeof Contents> = {
+      principal: arn,
+      accountId,
+      accessKeyId,
+      region: caller.region,
+      issuedAt,
+      expiresAt,
+    };
+    return {
+      password: sealText(this.#key, JSON.stringify(contents), CONTEXT),
+      expiresAt: new Date(expiresAt * 1000),
+    };
+  }
+
+  /** @throws RegistryError UnrecognizedClient when it is no token of this registry, AccessDenied when it has expired */
+  verify(password: string, now = new Date()): Caller {
+    const text = password.length <= MAX_PASSWORD_LENGTH ? openText(this.#key, password, CONTEXT) : null;
+    if (text === null) throw unrecognizedClient();
+    const { principal, accountId, accessKeyId, region, expiresAt } = Contents.parse(JSON.parse(text));
+    if (now.getTime() >= expiresAt * 1000) {
+      throw new RegistryError(
+        'AccessDenied',
+        'Your authorization token has expired. Reauthenticate and try again.',
+      );
+    }
+    return { principal: { arn: principal, accountId, accessKeyId }, region };
+  }
+}

@@ -1,0 +1,78 @@
+import { Inject, Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
+import { HttpAdapterHost } from '@nestjs/core';
+import type { Server } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { BLOB_STORE, type BlobStore } from '../blob-store/blob-store.js';
+import { CONFIG, type Config } from '../config/config.js';
+import { PrismaService } from '../database/prisma.service.js';
+
+/** Milliseconds a dependency may take to answer. */
+const PATIENCE_MS = 2_000;
+
+export interface ReadinessReport {
+  ready: boolean;
+  checks: Record<string, 'ok' | 'failed'>;
+}
+
+/** Whether this process can serve now: its dependencies answer, its port is open, and it is not on its way out. */
+@Injectable()
+export class Readiness implements BeforeApplicationShutdown {
+  private readonly logger = new Logger('Readiness');
+  private readonly checks: Record<string, () => Promise<void>>;
+  private running: Promise<ReadinessReport> | undefined;
+  private ending = false;
+
+  constructor(
+    prisma: PrismaService,
+    @Inject(BLOB_STORE) blobStore: BlobStore,
+    @Inject(CONFIG) private readonly config: Config,
+    private readonly adapterHost: HttpAdapterHost,
+  ) {
+    this.checks = {
+      database: () => prisma.check(),
+      blobStore: () => blobStore.check(),
+      port: () => this.assertServing(),
+    };
+  }
+
+  /** Callers at the same time share one round of checks. */
+  report(): Promise<ReadinessReport> {
+    this.running ??= this.check().finally(() => (this.running = undefined));
+    return this.running;
+  }
+
+  beforeApplicationShutdown(): void {
+    this.ending = true;
+  }
+
+  private async check(): Promise<ReadinessReport> {
+    const results = await Promise.all(
+      Object.entries(this.checks).map(
+        async ([name, check]) => [name, await this.outcome(name, check)] as const,
+      ),
+    );
+    return { ready: results.every(([, outcome]) => outcome === 'ok'), checks: Object.fromEntries(results) };
+  }
+
+  private async outcome(name: string, check: () => Promise<void>): Promise<'ok' | 'failed'> {
+    const timer = new AbortController();
+    try {
+      const late = sleep(PATIENCE_MS, undefined, { signal: timer.signal, ref: false }).then(() => {
+        throw new Error(`No answer within ${PATIENCE_MS} ms`);
+      });
+      await Promise.race([check(), late]);
+      return 'ok';
+    } catch (error) {
+      if (!this.ending) this.logger.warn({ msg: `Not ready: ${name}`, err: error });
+      return 'failed';
+    } finally {
+      timer.abort();
+    }
+  }
+
+  private assertServing(): Promise<void> {
+    const server = this.adapterHost.httpAdapter.getHttpServer() as Server;
+    const open = this.config.STOWAGE_ROLE === 'worker' || server.listening;
+    return open && !this.ending ? Promise.resolve() : Promise.reject(new Error('The port is not open'));
+  }
+}

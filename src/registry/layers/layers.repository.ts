@@ -1,0 +1,121 @@
+import { Injectable } from '@nestjs/common';
+import { isForeignKeyViolation } from '../../database/database-errors.js';
+import { Prisma } from '../../database/generated/client.js';
+import { PrismaService } from '../../database/prisma.service.js';
+import { inTransaction } from '../../database/transaction.js';
+import type { Digest } from '../../domain/digest.js';
+import type { RegistryAddress } from '../../domain/registry-address.js';
+import type { Repository } from '../repositories/repository.js';
+import { registryTotal } from './uploads.repository.js';
+
+/** A layer as one repository sees it. */
+export interface Layer {
+  blobId: bigint;
+  sha256: string;
+  sha512: string | null;
+  sizeBytes: number;
+  objectKey: string;
+  /** As a manifest that references it says; null while none does. */
+  mediaType: string | null;
+}
+
+type LayerRow = Omit<Layer, 'sizeBytes'> & { sizeBytes: bigint };
+
+const COLUMNS = Prisma.sql`
+  b.id AS "blobId", b.sha256, b.sha512, b.size_bytes AS "sizeBytes", b.object_key AS "objectKey",
+  (SELECT il.media_type FROM image_layer il WHERE il.repository_id = l.repository_id AND il.blob_id = l.blob_id LIMIT 1) AS "mediaType"`;
+
+/** Rows of finished layers and of the repositories that see them. */
+@Injectable()
+export class LayersRepository {
+  constructor(private readonly prisma: PrismaService) {}
+
+  /**
+   * The repository and those of the named layers it sees, in one query.
+   * @returns null when the repository does not exist
+   */
+  async findIn(registry: RegistryAddress, repositoryName: string, digests: Digest[]): Promise<Layer[] | null> {
+    const { sha256, sha512 } = byAlgorithm(digests);
+    const rows = await this.prisma.$queryRaw<(LayerRow | { blobId: null })[]>`
+      SELECT ${COLUMNS}
+      FROM registry g JOIN repository r ON r.registry_id = g.id
+      LEFT JOIN (repository_layer l JOIN blob b ON b.id = l.blob_id AND (b.sha256 = ANY(${sha256}::text[]) OR b.sha512 = ANY(${sha512}::text[])))
+        ON l.repository_id = r.id
+      WHERE g.account_id = ${registry.accountId} AND g.region = ${registry.region} AND r.name = ${repositoryName}`;
+    if (rows.length === 0) return null;
+    return rows.filter((row): row is LayerRow => row.blobId !== null).map(toLayer);
+  }
+
+  /** Makes a layer of one repository visible in another. @returns what stood against it */
+  async mount(from: Repository, to: Repository, digest: Digest): Promise<'mounted' | 'missing' | { exceeded: number }> {
+    const { repositoryBytes, registryBytes } = to.limits;
+    const column = digest.algorithm === 'sha256' ? Prisma.sql`b.sha256` : Prisma.sql`b.sha512`;
+    return inTransaction(this.prisma, async (tx) => {
+      if (registryBytes !== null) {
+        await tx.$executeRaw`SELECT pg_advisory_xact_lock(hashtextextended('registry-bytes', ${to.registryRow}))`;
+      }
+      const [row] = await tx.$queryRaw<{ found: number; linked: number; bytes: bigint | null }[]>`
+        WITH source AS (
+          SELECT b.id, b.size_bytes FROM repository_layer l JOIN blob b ON b.id = l.blob_id
+          WHERE l.repository_id = ${from.id} AND ${column} = ${digest.hex} FOR KEY SHARE OF l),
+        linked AS (
+          INSERT INTO repository_layer (repository_id, blob_id) SELECT ${to.id}, id FROM source ON CONFLICT DO NOTHING RETURNING 1),
+        counted AS (
+          UPDATE repository SET stored_bytes = stored_bytes + (SELECT size_bytes FROM source)
+          WHERE id = ${to.id} AND EXISTS (SELECT 1 FROM linked) RETURNING stored_bytes)
+        SELECT (SELECT count(*)::int FROM source) AS found, (SELECT count(*)::int FROM linked) AS linked,
+          (SELECT stored_bytes FROM counted) AS bytes`;
+      if (row!.found === 0) return 'missing';
+      if (row!.linked === 0) return 'mounted';
+      if (repositoryBytes !== null && Number(row!.bytes) > repositoryBytes) throw new Exceeded(repositoryBytes);
+      if (registryBytes !== null && (await registryTotal(tx, to.registryRow)) > registryBytes) throw new Exceeded(registryBytes);
+      return 'mounted';
+    }).catch((error: unknown) => {
+      if (error instanceof Exceeded) return { exceeded: error.limit };
+      if (isForeignKeyViolation(error)) return 'missing';
+      throw error;
+    });
+  }
+
+  /** Any repository of the registry that sees the layer; for mounts that name no source. */
+  async repositoriesWith(registryRow: bigint, digest: Digest): Promise<string[]> {
+    const column = digest.algorithm === 'sha256' ? Prisma.sql`b.sha256` : Prisma.sql`b.sha512`;
+    const rows = await this.prisma.$queryRaw<{ name: string }[]>`
+      SELECT r.name FROM blob b JOIN repository_layer l ON l.blob_id = b.id JOIN repository r ON r.id = l.repository_id
+      WHERE ${column} = ${digest.hex} AND r.registry_id = ${registryRow} LIMIT 100`;
+    return rows.map(({ name }) => name);
+  }
+
+  /** Takes the layer out of a repository's sight. */
+  async unlink(repository: Repository, blobId: bigint): Promise<'unlinked' | 'missing' | 'referenced'> {
+    try {
+      const [row] = await this.prisma.$queryRaw<{ gone: number }[]>`
+        WITH gone AS (
+          DELETE FROM repository_layer l USING blob b WHERE l.repository_id = ${repository.id} AND l.blob_id = ${blobId} AND b.id = l.blob_id
+          RETURNING b.size_bytes),
+        counted AS (
+          UPDATE repository SET stored_bytes = greatest(stored_bytes - (SELECT size_bytes FROM gone), 0)
+          WHERE id = ${repository.id} AND EXISTS (SELECT 1 FROM gone))
+        SELECT count(*)::int AS gone FROM gone`;
+      return row!.gone === 1 ? 'unlinked' : 'missing';
+    } catch (error) {
+      if (isForeignKeyViolation(error)) return 'referenced';
+      throw error;
+    }
+  }
+}
+
+class Exceeded extends Error {
+  constructor(readonly limit: number) {
+    super('quota exceeded');
+  }
+}
+
+function byAlgorithm(digests: Digest[]): Record<'sha256' | 'sha512', string[]> {
+  const of = (algorithm: string): string[] => digests.filter((digest) => digest.algorithm === algorithm).map(({ hex }) => hex);
+  return { sha256: of('sha256'), sha512: of('sha512') };
+}
+
+function toLayer(row: LayerRow): Layer {
+  return { ...row, sizeBytes: Number(row.sizeBytes) };
+}

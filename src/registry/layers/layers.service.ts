@@ -1,0 +1,118 @@
+import type { Readable } from 'node:stream';
+import { Inject, Injectable } from '@nestjs/common';
+import { BLOB_STORE, BlobMissing, type BlobStore } from '../../blob-store/blob-store.js';
+import { CONFIG, type Config } from '../../config/config.js';
+import type { ByteRange } from '../../domain/byte-range.js';
+import { Digest } from '../../domain/digest.js';
+import type { RegistryAddress } from '../../domain/registry-address.js';
+import { RegistryError } from '../../domain/registry-error.js';
+import { SignedUrls } from '../../identity/signed-urls.js';
+import { named, type Repository } from '../repositories/repository.js';
+import { type Layer, LayersRepository } from './layers.repository.js';
+
+/** How long a download URL works, as the observed service's. Seconds. */
+const DOWNLOAD_SECONDS = 3600;
+
+export type Availability = { digest: string; layer: Layer } | { digest: string; failure: 'invalid' | 'missing' };
+
+/** Finished layers: who sees them, and how their bytes are handed out. */
+@Injectable()
+export class LayersService {
+  constructor(
+    private readonly layers: LayersRepository,
+    @Inject(BLOB_STORE) private readonly store: BlobStore,
+    private readonly signedUrls: SignedUrls,
+    @Inject(CONFIG) private readonly config: Config,
+  ) {}
+
+  /** One query for all. Each digest is answered once, in request order. @throws RegistryError RepositoryNotFound */
+  async availability(registry: RegistryAddress, repositoryName: string, digests: string[]): Promise<Availability[]> {
+    const parsed = [...new Set(digests)].map((text) => ({ text, digest: Digest.parse(text.toLowerCase()) }));
+    const found = await this.require(registry, repositoryName, parsed.flatMap(({ digest }) => digest ?? []));
+    return parsed.map(({ text, digest }) => {
+      if (!digest) return { digest: text, failure: isDigestText(text) ? 'missing' : 'invalid' };
+      const layer = found.find((candidate) => candidate[digest.algorithm] === digest.hex);
+      return layer ? { digest: text, layer } : { digest: text, failure: 'missing' };
+    });
+  }
+
+  /** @throws RegistryError RepositoryNotFound, LayersNotFound */
+  async find(registry: RegistryAddress, repositoryName: string, digest: Digest): Promise<Layer> {
+    const [layer] = await this.require(registry, repositoryName, [digest]);
+    if (!layer) throw RegistryError.layerNotFound(String(digest), repositoryName, registry.accountId);
+    return layer;
+  }
+
+  /**
+   * An absolute URL for a plain GET; only for layers an image references.
+   * @throws RegistryError RepositoryNotFound, LayersNotFound, LayerInaccessible
+   */
+  async downloadUrl(registry: RegistryAddress, repositoryName: string, digest: Digest): Promise<string> {
+    const layer = await this.find(registry, repositoryName, digest);
+    if (layer.mediaType === null) throw RegistryError.layerInaccessible(String(digest), repositoryName, registry.accountId);
+    return (await this.redirect(layer)) ?? this.ownUrl(layer);
+  }
+
+  /** A presigned URL of the store, or null when the service delivers the bytes itself. */
+  async redirect(layer: Layer): Promise<string | null> {
+    if (this.config.STOWAGE_BLOB_DELIVERY === 'stream' || !this.store.downloadUrl) return null;
+    return this.store.downloadUrl(layer.objectKey, DOWNLOAD_SECONDS);
+  }
+
+  async read(layer: Pick<Layer, 'objectKey'>, range?: ByteRange): Promise<Readable> {
+    return this.store.read(layer.objectKey, range);
+  }
+
+  /** The bytes behind a signed URL of ours. @throws RegistryError AccessDenied, LayersNotFound */
+  async signedDownload(wireUrl: string, objectKey: string, range?: ByteRange): Promise<Readable> {
+    if (!this.signedUrls.verify(wireUrl)) throw new RegistryError('AccessDenied', 'The download URL is not valid or has expired');
+    try {
+      return await this.store.read(objectKey, range);
+    } catch (error) {
+      if (error instanceof BlobMissing) throw new RegistryError('LayersNotFound', 'The layer does not exist any more', {}, { cause: error });
+      throw error;
+    }
+  }
+
+  /**
+   * Makes a layer of `from` visible in `to` without moving a byte.
+   * @returns false when `from` does not have it: the client then uploads
+   * @throws RegistryError LimitExceeded
+   */
+  async mount(from: Repository, to: Repository, digest: Digest): Promise<boolean> {
+    const outcome = await this.layers.mount(from, to, digest);
+    if (typeof outcome === 'object') {
+      throw RegistryError.limitExceeded(`The layer does not fit into the repository or registry, which may store '${outcome.exceeded}' bytes`);
+    }
+    return outcome === 'mounted';
+  }
+
+  /** Names of repositories of the registry that have the layer, for a mount that names no source. */
+  async repositoriesWith(repository: Repository, digest: Digest): Promise<string[]> {
+    return this.layers.repositoriesWith(repository.registryRow, digest);
+  }
+
+  /** @throws RegistryError LayersNotFound, MethodNotAllowed while an image needs it */
+  async delete(repository: Repository, digest: Digest): Promise<void> {
+    const layer = await this.find(repository.registry, repository.name, digest);
+    const outcome = await this.layers.unlink(repository, layer.blobId);
+    if (outcome === 'missing') throw RegistryError.layerNotFound(String(digest), ...named(repository));
+    if (outcome === 'referenced') throw new RegistryError('MethodNotAllowed', `The layer with digest '${digest}' is referenced by an image`);
+  }
+
+  private async require(registry: RegistryAddress, repositoryName: string, digests: Digest[]): Promise<Layer[]> {
+    const layers = await this.layers.findIn(registry, repositoryName, digests);
+    if (!layers) throw RegistryError.repositoryNotFound(repositoryName, registry.accountId);
+    return layers;
+  }
+
+  private ownUrl(layer: Layer): string {
+    const path = this.signedUrls.sign(`/layers/${encodeURIComponent(layer.objectKey)}/${layer.sizeBytes}`, DOWNLOAD_SECONDS);
+    return this.config.STOWAGE_PUBLIC_URL.replace(/\/$/, '') + path;
+  }
+}
+
+/** ECR's syntax of a digest, wider than what can be stored. */
+function isDigestText(text: string): boolean {
+  return /^[a-zA-Z0-9\-_+.]+:[a-fA-F0-9]+$/.test(text);
+}

@@ -1,0 +1,73 @@
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createDatabase } from './postgres.js';
+import type { Credentials } from './registry-client.js';
+import { s3Environment, type StoreName } from './stores.js';
+
+export interface RegistryOptions {
+  store: StoreName;
+  /** Further settings, by the names of the environment. */
+  config?: Record<string, string>;
+  /** The embedded PostgreSQL in the data folder, started by the service itself; else a database of the tests' server. */
+  embeddedDatabase?: boolean;
+}
+
+/** Everything one registry of a test has to itself. */
+export interface TestEnvironment {
+  url: string;
+  operatorUrl: string;
+  dataDir: string;
+  credentials: Credentials;
+  /** All settings of the service. */
+  settings: Record<string, string>;
+  /** Throws away the database and the folder. */
+  remove(): Promise<void>;
+}
+
+export async function createEnvironment(options: RegistryOptions): Promise<TestEnvironment> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'stowage-registry-'));
+  const database = options.embeddedDatabase ? undefined : await createDatabase();
+  const [port, operatorPort] = await Promise.all([freePort(), freePort()]);
+  const credentials = {
+    accessKeyId: `AKIA${randomBytes(8).toString('hex').toUpperCase()}`,
+    secretAccessKey: randomBytes(20).toString('hex'),
+  };
+  const url = `http://127.0.0.1:${port}`;
+  return {
+    url,
+    operatorUrl: `http://127.0.0.1:${operatorPort}`,
+    dataDir,
+    credentials,
+    settings: {
+      STOWAGE_PORT: String(port),
+      STOWAGE_OPERATOR_PORT: String(operatorPort),
+      STOWAGE_PUBLIC_URL: url,
+      STOWAGE_DATA_DIR: dataDir,
+      STOWAGE_ROOT_ACCESS_KEY_ID: credentials.accessKeyId,
+      STOWAGE_ROOT_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+      STOWAGE_DATABASE_CONNECTIONS: '8',
+      STOWAGE_LOG_LEVEL: process.env['STOWAGE_TEST_LOG_LEVEL'] ?? 'fatal',
+      ...(database && { DATABASE_URL: database.url }),
+      ...(options.store === 's3' && s3Environment()),
+      ...options.config,
+    },
+    async remove() {
+      await database?.drop();
+      await rm(dataDir, { recursive: true, force: true, maxRetries: 5 });
+    },
+  };
+}
+
+/** Free a moment ago: the URL must be known before the service listens, since it hands it out. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
