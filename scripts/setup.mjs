@@ -29,7 +29,7 @@ function install() {
   console.error('Installing the packages of package-lock.json');
   // npm is run by the Node that runs us: the one in node_modules is about to be replaced.
   const npm = process.env.npm_execpath;
-  const args = ['ci', '--no-audit', '--no-fund'];
+  const args = ['ci', '--no-audit', '--no-fund', '--loglevel=error'];
   const failure = 'The packages could not be installed (npm ci).';
   if (npm?.endsWith('.js')) run(process.execPath, [npm, ...args], failure);
   else run('npm', args, failure);

@@ -26,7 +26,9 @@ service.on('error', (error) => {
 });
 service.on('exit', (code, signal) => process.exit(code ?? 128 + constants.signals[signal]));
 
-for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, () => service.kill(signal));
+for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => service.kill(signal));
+// A terminal's Ctrl-C reaches the service as well as this process; handed down it would be the second one, which is a threat.
+process.on('SIGINT', () => process.stdin.isTTY || service.kill('SIGINT'));
 
 // A killed npm takes nobody along: notice that it is gone, rather than serve on as an orphan.
 if (process.env.npm_lifecycle_event === 'start') {

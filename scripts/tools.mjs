@@ -20,6 +20,8 @@ const MODULES = {
     version: 'v0.0.0-20260831232431-97274622c111',
     pinned: true,
   },
+  // Its module has replacements, which `go install` refuses.
+  'docker-compose': { module: 'github.com/docker/compose/v5/cmd', version: 'v5.6.0', scratchModule: true },
 };
 
 /** @returns absolute path, or undefined where the tool is not to be had: the reason has been told on stderr */
@@ -36,7 +38,7 @@ export function findTool(name) {
   return places.find(isExecutable) ?? build(name, tool, cache, cached);
 }
 
-function build(name, { module, version }, cache, target) {
+function build(name, { module, version, scratchModule }, cache, target) {
   if (spawnSync('go', ['version']).status !== 0) {
     console.error(`${name} is neither on PATH nor in ${cache}, and there is no Go to build it with.`);
     return undefined;
@@ -44,22 +46,23 @@ function build(name, { module, version }, cache, target) {
   console.error(`Building ${name} once, from ${module}@${version}`);
   mkdirSync(cache, { recursive: true });
   const folder = mkdtempSync(join(cache, '.build-'));
+  const built = join(folder, 'bin', basename(module));
+  // Whatever the environment makes of Go's flags, the program lands where it is looked for, under the module's last name.
+  const env = {
+    ...process.env,
+    GOBIN: join(folder, 'bin'),
+    GOFLAGS: '-buildvcs=false',
+    CGO_ENABLED: '0',
+    GOOS: '',
+    GOARCH: '',
+  };
+  const go = (...args) => spawnSync('go', args, { cwd: folder, stdio: ['ignore', 2, 2], env }).status === 0;
   try {
-    const { status } = spawnSync('go', ['install', `${module}@${version}`], {
-      cwd: folder,
-      stdio: ['ignore', 2, 2],
-      // Whatever the environment makes of Go's flags, the program lands where it is looked for, under the module's last name.
-      env: {
-        ...process.env,
-        GOBIN: folder,
-        GOFLAGS: '-buildvcs=false',
-        CGO_ENABLED: '0',
-        GOOS: '',
-        GOARCH: '',
-      },
-    });
-    if (status !== 0) return undefined;
-    renameSync(join(folder, basename(module)), target);
+    const done = scratchModule
+      ? go('mod', 'init', 'scratch') && go('get', `${module}@${version}`) && go('build', '-o', built, module)
+      : go('install', `${module}@${version}`);
+    if (!done) return undefined;
+    renameSync(built, target);
     return target;
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -15,7 +15,16 @@ import { access, link, mkdir, open, opendir, readFile, rm, stat } from 'node:fs/
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { ByteRange } from '../domain/byte-range.js';
-import type { AppendContext, Appended, AppendSource, BlobStore, Committed, StagedBlob, StoredObject, UnfinishedObject } from './blob-store.js';
+import type {
+  AppendContext,
+  Appended,
+  AppendSource,
+  BlobStore,
+  Committed,
+  StagedBlob,
+  StoredObject,
+  UnfinishedObject,
+} from './blob-store.js';
 import { BlobMissing } from './blob-store.js';
 
 interface FilePart {
@@ -56,7 +65,10 @@ export class FilesystemBlobStore implements BlobStore {
   }
 
   async commit(staged: StagedBlob | null, rest: Buffer[], context: AppendContext): Promise<Committed> {
-    const final = staged && rest.length === 0 ? (staged as StagedFiles) : await this.appendWhole(staged as StagedFiles | null, rest, context);
+    const final =
+      staged && rest.length === 0
+        ? (staged as StagedFiles)
+        : await this.appendWhole(staged as StagedFiles | null, rest, context);
     const key = randomUUID();
     const from = join(this.stagedRoot, final.key);
     const shard = join(this.blobRoot, key.slice(0, 2));
@@ -67,7 +79,8 @@ export class FilesystemBlobStore implements BlobStore {
       await link(join(from, final.parts[0]!.name), to).catch(orMissing(final.key));
     } else {
       await mkdir(to, { mode: 0o700 });
-      for (const part of final.parts) await link(join(from, part.name), join(to, part.name)).catch(orMissing(final.key));
+      for (const part of final.parts)
+        await link(join(from, part.name), join(to, part.name)).catch(orMissing(final.key));
       await writeDurably(join(to, LAYOUT), JSON.stringify(final.parts));
       await syncFolder(to);
     }
@@ -108,7 +121,8 @@ export class FilesystemBlobStore implements BlobStore {
         const found = await stat(path).catch(() => null);
         if (!found) continue;
         const parts = found.isFile() ? [{ size: found.size }] : await readLayout(path).catch(() => []);
-        yield { key, sizeBytes: parts.reduce((sum, part) => sum + part.size, 0), modifiedAt: found.mtime };
+        // The change time is that of the link, so an old part in a new object counts as new.
+        yield { key, sizeBytes: parts.reduce((sum, part) => sum + part.size, 0), modifiedAt: found.ctime };
       }
     }
   }
@@ -128,7 +142,11 @@ export class FilesystemBlobStore implements BlobStore {
     return join(this.blobRoot, key.slice(0, 2), key);
   }
 
-  private async appendWhole(staged: StagedFiles | null, rest: Buffer[], context: AppendContext): Promise<StagedFiles> {
+  private async appendWhole(
+    staged: StagedFiles | null,
+    rest: Buffer[],
+    context: AppendContext,
+  ): Promise<StagedFiles> {
     const bytes = (async function* () {
       yield* rest;
     })();

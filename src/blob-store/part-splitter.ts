@@ -56,7 +56,8 @@ export class PartSplitter {
         this.pending.push(chunk);
         this.pendingBytes += chunk.length;
         if (memory && this.pendingBytes > room) room = await this.makeRoom(memory, room);
-        while (this.pendingBytes >= TARGET_PART_BYTES + MIN_PART_BYTES) room -= await this.cut(TARGET_PART_BYTES, memory);
+        while (this.pendingBytes >= TARGET_PART_BYTES + MIN_PART_BYTES)
+          room -= await this.cut(TARGET_PART_BYTES, memory);
       }
       if (this.pendingBytes >= MIN_PART_BYTES) await this.cut(this.pendingBytes, memory);
       const parts = await Promise.all(this.parts);

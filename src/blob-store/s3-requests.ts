@@ -20,14 +20,20 @@ export function s3Client(settings: S3Settings, endpoint: string): S3Client {
     responseChecksumValidation: 'WHEN_REQUIRED',
     maxAttempts: ATTEMPTS,
     // Under a public endpoint that clients may reach and this process may not, only presigning happens.
-    requestHandler: { connectionTimeout: 5_000, socketTimeout: 30_000, httpAgent: { maxSockets: 256, keepAlive: true }, httpsAgent: { maxSockets: 256, keepAlive: true } },
+    requestHandler: {
+      connectionTimeout: 5_000,
+      socketTimeout: 30_000,
+      httpAgent: { maxSockets: 256, keepAlive: true },
+      httpsAgent: { maxSockets: 256, keepAlive: true },
+    },
     expectContinueHeader: false,
   });
   // Bodies are covered by their CRC-32 instead: a SHA-256 of every part would cost more than sending it.
   client.middlewareStack.add(
     (next) => (args) => {
       const request = args.request as { headers?: Record<string, string> };
-      if (request.headers?.['x-amz-checksum-crc32']) request.headers['x-amz-content-sha256'] = 'UNSIGNED-PAYLOAD';
+      if (request.headers?.['x-amz-checksum-crc32'])
+        request.headers['x-amz-content-sha256'] = 'UNSIGNED-PAYLOAD';
       return next(args);
     },
     { step: 'build', name: 'unsignedPayloadWithChecksum' },
@@ -45,20 +51,34 @@ export async function uploadPart(
   const size = sizeOf(bytes);
   const checksum = checksumOf(bytes);
   const { ETag } = await withRetries(signal, () =>
-    client.send(new UploadPartCommand({ ...target, Body: bodyOf(bytes), ContentLength: size, ChecksumCRC32: checksum }), {
-      abortSignal: signal,
-    }),
+    client.send(
+      new UploadPartCommand({ ...target, Body: bodyOf(bytes), ContentLength: size, ChecksumCRC32: checksum }),
+      {
+        abortSignal: signal,
+      },
+    ),
   );
   if (!ETag) throw new Error('The store acknowledged a part without an ETag');
   return { n: target.PartNumber, etag: ETag, size, crc32: checksum };
 }
 
 /** Writes one whole object of less than a part. */
-export async function putObject(client: S3Client, target: { Bucket: string; Key: string }, bytes: Buffer[], signal: AbortSignal): Promise<void> {
+export async function putObject(
+  client: S3Client,
+  target: { Bucket: string; Key: string },
+  bytes: Buffer[],
+  signal: AbortSignal,
+): Promise<void> {
   const ChecksumCRC32 = checksumOf(bytes);
   await withRetries(signal, () =>
     client.send(
-      new PutObjectCommand({ ...target, Body: bodyOf(bytes), ContentLength: sizeOf(bytes), ContentType: 'application/octet-stream', ChecksumCRC32 }),
+      new PutObjectCommand({
+        ...target,
+        Body: bodyOf(bytes),
+        ContentLength: sizeOf(bytes),
+        ContentType: 'application/octet-stream',
+        ChecksumCRC32,
+      }),
       { abortSignal: signal },
     ),
   );

@@ -24,7 +24,16 @@ import {
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import type { S3Settings } from '../config/config.js';
 import type { ByteRange } from '../domain/byte-range.js';
-import type { AppendContext, Appended, AppendSource, BlobStore, Committed, StagedBlob, StoredObject, UnfinishedObject } from './blob-store.js';
+import type {
+  AppendContext,
+  Appended,
+  AppendSource,
+  BlobStore,
+  Committed,
+  StagedBlob,
+  StoredObject,
+  UnfinishedObject,
+} from './blob-store.js';
 import { BlobMissing } from './blob-store.js';
 import type { ByteBudget } from './byte-budget.js';
 import { PartSplitter, type StorePart } from './part-splitter.js';
@@ -49,7 +58,10 @@ export class S3BlobStore implements BlobStore {
   ) {
     this.bucket = settings.bucket;
     this.client = s3Client(settings, settings.endpoint);
-    this.presigner = settings.publicEndpoint === settings.endpoint ? this.client : s3Client(settings, settings.publicEndpoint);
+    this.presigner =
+      settings.publicEndpoint === settings.endpoint
+        ? this.client
+        : s3Client(settings, settings.publicEndpoint);
   }
 
   /** Creates the bucket unless it is there. */
@@ -70,7 +82,12 @@ export class S3BlobStore implements BlobStore {
     const begin = async (): Promise<StagedMultipart> => (target ??= await this.beginMultipart());
     const splitter = new PartSplitter(this.budget, context, async (part, partNumber) => {
       const { key, uploadId } = await begin();
-      return uploadPart(this.client, { Bucket: this.bucket, Key: key, UploadId: uploadId, PartNumber: partNumber }, part, context.signal);
+      return uploadPart(
+        this.client,
+        { Bucket: this.bucket, Key: key, UploadId: uploadId, PartNumber: partNumber },
+        part,
+        context.signal,
+      );
     });
     try {
       if (!before) splitter.beforeFirstPart = async () => void (await begin());
@@ -93,17 +110,30 @@ export class S3BlobStore implements BlobStore {
     try {
       const all = [...parts];
       if (rest.length > 0) {
-        const target = { Bucket: this.bucket, Key: key, UploadId: uploadId, PartNumber: await context.takePartNumbers(1) };
+        const target = {
+          Bucket: this.bucket,
+          Key: key,
+          UploadId: uploadId,
+          PartNumber: await context.takePartNumbers(1),
+        };
         all.push(await uploadPart(this.client, target, rest, context.signal));
       }
       const Parts = all.map(({ n, etag, crc32 }) => ({ PartNumber: n, ETag: etag, ChecksumCRC32: crc32 }));
       await this.client.send(
-        new CompleteMultipartUploadCommand({ Bucket: this.bucket, Key: key, UploadId: uploadId, MultipartUpload: { Parts } }),
+        new CompleteMultipartUploadCommand({
+          Bucket: this.bucket,
+          Key: key,
+          UploadId: uploadId,
+          MultipartUpload: { Parts },
+        }),
       );
       return { key, certain: true };
     } catch (error) {
       if (!isCode(error, 'NoSuchUpload')) throw error;
-      const expected = [...parts.map(({ size }) => size), ...rest.map(({ length }) => length)].reduce((sum, size) => sum + size, 0);
+      const expected = [...parts.map(({ size }) => size), ...rest.map(({ length }) => length)].reduce(
+        (sum, size) => sum + size,
+        0,
+      );
       if ((await this.sizeOf(key)) !== expected) throw new BlobMissing(key);
       return { key, certain: false };
     }
@@ -131,9 +161,12 @@ export class S3BlobStore implements BlobStore {
   async remove(keys: string[]): Promise<void> {
     for (let start = 0; start < keys.length; start += 1000) {
       const Objects = keys.slice(start, start + 1000).map((Key) => ({ Key }));
-      const { Errors } = await this.client.send(new DeleteObjectsCommand({ Bucket: this.bucket, Delete: { Objects, Quiet: true } }));
+      const { Errors } = await this.client.send(
+        new DeleteObjectsCommand({ Bucket: this.bucket, Delete: { Objects, Quiet: true } }),
+      );
       const failed = (Errors ?? []).filter((error) => error.Code !== 'NoSuchKey');
-      if (failed.length > 0) throw new Error(`The store kept ${failed.length} object(s): ${failed[0]?.Code ?? 'unknown'}`);
+      if (failed.length > 0)
+        throw new Error(`The store kept ${failed.length} object(s): ${failed[0]?.Code ?? 'unknown'}`);
     }
   }
 
@@ -142,9 +175,16 @@ export class S3BlobStore implements BlobStore {
   }
 
   async *objects(): AsyncIterable<StoredObject> {
-    for await (const page of paginateListObjectsV2({ client: this.client }, { Bucket: this.bucket, Prefix: PREFIX })) {
+    for await (const page of paginateListObjectsV2(
+      { client: this.client },
+      { Bucket: this.bucket, Prefix: PREFIX },
+    )) {
       for (const object of page.Contents ?? []) {
-        yield { key: object.Key!, sizeBytes: object.Size ?? 0, modifiedAt: object.LastModified ?? new Date() };
+        yield {
+          key: object.Key!,
+          sizeBytes: object.Size ?? 0,
+          modifiedAt: object.LastModified ?? new Date(),
+        };
       }
     }
   }
@@ -152,12 +192,23 @@ export class S3BlobStore implements BlobStore {
   async *unfinished(): AsyncIterable<UnfinishedObject> {
     let marker: { KeyMarker?: string; UploadIdMarker?: string } | null = {};
     while (marker) {
-      const page: { Uploads?: { Key?: string; UploadId?: string; Initiated?: Date }[]; IsTruncated?: boolean; NextKeyMarker?: string; NextUploadIdMarker?: string } =
-        await this.client.send(new ListMultipartUploadsCommand({ Bucket: this.bucket, Prefix: PREFIX, ...marker }));
+      const page: {
+        Uploads?: { Key?: string; UploadId?: string; Initiated?: Date }[];
+        IsTruncated?: boolean;
+        NextKeyMarker?: string;
+        NextUploadIdMarker?: string;
+      } = await this.client.send(
+        new ListMultipartUploadsCommand({ Bucket: this.bucket, Prefix: PREFIX, ...marker }),
+      );
       for (const upload of page.Uploads ?? []) {
-        yield { staged: { key: upload.Key!, uploadId: upload.UploadId!, parts: [] }, startedAt: upload.Initiated ?? new Date() };
+        yield {
+          staged: { key: upload.Key!, uploadId: upload.UploadId!, parts: [] },
+          startedAt: upload.Initiated ?? new Date(),
+        };
       }
-      marker = page.IsTruncated ? { KeyMarker: page.NextKeyMarker!, UploadIdMarker: page.NextUploadIdMarker! } : null;
+      marker = page.IsTruncated
+        ? { KeyMarker: page.NextKeyMarker!, UploadIdMarker: page.NextUploadIdMarker! }
+        : null;
     }
   }
 
@@ -166,13 +217,20 @@ export class S3BlobStore implements BlobStore {
   }
 
   async downloadUrl(key: string, expiresInSeconds: number): Promise<string> {
-    return getSignedUrl(this.presigner, new GetObjectCommand({ Bucket: this.bucket, Key: key }), { expiresIn: expiresInSeconds });
+    return getSignedUrl(this.presigner, new GetObjectCommand({ Bucket: this.bucket, Key: key }), {
+      expiresIn: expiresInSeconds,
+    });
   }
 
   private async beginMultipart(): Promise<StagedMultipart> {
     const key = PREFIX + randomUUID();
     const { UploadId } = await this.client.send(
-      new CreateMultipartUploadCommand({ Bucket: this.bucket, Key: key, ContentType: 'application/octet-stream', ChecksumAlgorithm: 'CRC32' }),
+      new CreateMultipartUploadCommand({
+        Bucket: this.bucket,
+        Key: key,
+        ContentType: 'application/octet-stream',
+        ChecksumAlgorithm: 'CRC32',
+      }),
     );
     return { key, uploadId: UploadId!, parts: [] };
   }

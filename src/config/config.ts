@@ -4,7 +4,9 @@ import { z } from 'zod';
 /** Thrown at start with every fault of the environment at once. */
 export class ConfigError extends Error {
   constructor(readonly faults: string[]) {
-    super(`The configuration has ${faults.length} fault(s):\n${faults.map((fault) => `  - ${fault}`).join('\n')}`);
+    super(
+      `The configuration has ${faults.length} fault(s):\n${faults.map((fault) => `  - ${fault}`).join('\n')}`,
+    );
     this.name = 'ConfigError';
   }
 }
@@ -24,39 +26,125 @@ export const environment = z.object({
   STOWAGE_PORT: port.default(5160).describe('Port both doors listen on.'),
   STOWAGE_OPERATOR_HOST: z.string().min(1).default('127.0.0.1').describe('Address of the operator port.'),
   STOWAGE_OPERATOR_PORT: port.default(5161).describe('Port of `/livez`, `/readyz` and `/metrics`.'),
-  STOWAGE_DATA_DIR: z.string().min(1).default('./data').describe('Folder of everything kept on this machine: embedded database, layers, credentials.'),
-  STOWAGE_PUBLIC_URL: z.url({ protocol: /^https?$/ }).default('http://localhost:5160').describe('What `proxyEndpoint`, `repositoryUri` and download URLs show.'),
-  STOWAGE_ACCOUNT_ID: z.string().regex(/^[0-9]{12}$/, 'must be 12 digits').default('000000000000').describe('Account of the root key; the `registryId`.'),
-  STOWAGE_REGION: region.default('us-east-1').describe('Region of the docker/OCI door, and of callers that name none.'),
-  STOWAGE_REGIONS: z.string().transform((text) => text.split(',').map((name) => name.trim()).filter(Boolean)).pipe(z.array(region).min(1)).optional().describe('Regions served, comma-separated; absent: any Region a credential scope names.'),
-  STOWAGE_ROOT_ACCESS_KEY_ID: z.string().regex(/^[A-Za-z0-9_]{4,128}$/, 'must be 4 to 128 letters, digits or underscores').optional().describe('Access key id of the root principal; absent: created at first start.'),
-  STOWAGE_ROOT_SECRET_ACCESS_KEY: z.string().min(32, 'must have at least 32 characters').optional().describe('Its secret, at least 32 characters. Tokens and download URLs are signed with keys derived from it.'),
-  STOWAGE_TOKEN_HOURS: z.coerce.number().positive().max(12).default(12).describe('Lifetime of a registry login token, in hours.'),
+  STOWAGE_DATA_DIR: z
+    .string()
+    .min(1)
+    .default('./data')
+    .describe('Folder of everything kept on this machine: embedded database, layers, credentials.'),
+  STOWAGE_PUBLIC_URL: z
+    .url({ protocol: /^https?$/ })
+    .default('http://localhost:5160')
+    .describe('What `proxyEndpoint`, `repositoryUri` and download URLs show.'),
+  STOWAGE_ACCOUNT_ID: z
+    .string()
+    .regex(/^[0-9]{12}$/, 'must be 12 digits')
+    .default('000000000000')
+    .describe('Account of the root key; the `registryId`.'),
+  STOWAGE_REGION: region
+    .default('us-east-1')
+    .describe('Region of the docker/OCI door, and of callers that name none.'),
+  STOWAGE_REGIONS: z
+    .string()
+    .transform((text) =>
+      text
+        .split(',')
+        .map((name) => name.trim())
+        .filter(Boolean),
+    )
+    .pipe(z.array(region).min(1))
+    .optional()
+    .describe('Regions served, comma-separated; absent: any Region a credential scope names.'),
+  STOWAGE_ROOT_ACCESS_KEY_ID: z
+    .string()
+    .regex(/^[A-Za-z0-9_]{4,128}$/, 'must be 4 to 128 letters, digits or underscores')
+    .optional()
+    .describe('Access key id of the root principal; absent: created at first start.'),
+  STOWAGE_ROOT_SECRET_ACCESS_KEY: z
+    .string()
+    .min(32, 'must have at least 32 characters')
+    .optional()
+    .describe(
+      'Its secret, at least 32 characters. Tokens and download URLs are signed with keys derived from it.',
+    ),
+  STOWAGE_TOKEN_HOURS: z.coerce
+    .number()
+    .positive()
+    .max(12)
+    .default(12)
+    .describe('Lifetime of a registry login token, in hours.'),
   DATABASE_URL: optional.describe('PostgreSQL to use; absent: an embedded PostgreSQL under the data folder.'),
-  STOWAGE_DATABASE_CONNECTIONS: z.coerce.number().int().min(2).max(500).default(16).describe('Most connections one process opens.'),
-  STOWAGE_S3_ENDPOINT: z.url({ protocol: /^https?$/ }).optional().describe('S3-compatible endpoint for layers; absent with no bucket: files under the data folder.'),
-  STOWAGE_S3_PUBLIC_ENDPOINT: z.url({ protocol: /^https?$/ }).optional().describe('The same store as clients reach it, for presigned URLs; absent: STOWAGE_S3_ENDPOINT.'),
+  STOWAGE_DATABASE_CONNECTIONS: z.coerce
+    .number()
+    .int()
+    .min(2)
+    .max(500)
+    .default(16)
+    .describe('Most connections one process opens.'),
+  STOWAGE_S3_ENDPOINT: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe('S3-compatible endpoint for layers; absent with no bucket: files under the data folder.'),
+  STOWAGE_S3_PUBLIC_ENDPOINT: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe('The same store as clients reach it, for presigned URLs; absent: STOWAGE_S3_ENDPOINT.'),
   STOWAGE_S3_BUCKET: optional.describe('Bucket of the layers; created if absent.'),
   STOWAGE_S3_REGION: region.default('us-east-1').describe('Region requests to the store are signed for.'),
   STOWAGE_S3_ACCESS_KEY_ID: optional.describe('Access key of the store.'),
   STOWAGE_S3_SECRET_ACCESS_KEY: optional.describe('Secret key of the store.'),
-  STOWAGE_BLOB_DELIVERY: z.enum(['redirect', 'stream']).default('redirect').describe('Pulls are redirected to presigned store URLs where the store can, or streamed through the service.'),
-  STOWAGE_ROLE: z.enum(['api', 'worker', 'both']).default('both').describe('What this process does: serve requests, run background jobs, or both.'),
-  STOWAGE_MAX_BYTES_IN_FLIGHT: bytes.min(64 * MEBIBYTE, 'must be at least 67108864').default(160 * MEBIBYTE).describe('Most layer bytes held in memory by one process; further uploads wait. Bytes.'),
-  STOWAGE_UPLOAD_EXPIRY_HOURS: z.coerce.number().positive().default(24).describe('An upload without a new byte for so long expires. Hours.'),
-  STOWAGE_ORPHAN_GRACE_HOURS: z.coerce.number().positive().default(24).describe('Stored objects without a record are removed once they are so old. Hours.'),
-  STOWAGE_SHUTDOWN_SECONDS: z.coerce.number().min(0).max(3600).default(20).describe('How long running requests may take to finish after SIGTERM. Seconds.'),
-  STOWAGE_LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info').describe('Least severe log line written.'),
+  STOWAGE_BLOB_DELIVERY: z
+    .enum(['redirect', 'stream'])
+    .default('redirect')
+    .describe(
+      'Pulls are redirected to presigned store URLs where the store can, or streamed through the service.',
+    ),
+  STOWAGE_ROLE: z
+    .enum(['api', 'worker', 'both'])
+    .default('both')
+    .describe('What this process does: serve requests, run background jobs, or both.'),
+  STOWAGE_MAX_BYTES_IN_FLIGHT: bytes
+    .min(64 * MEBIBYTE, 'must be at least 67108864')
+    .default(160 * MEBIBYTE)
+    .describe('Most layer bytes held in memory by one process; further uploads wait. Bytes.'),
+  STOWAGE_UPLOAD_EXPIRY_HOURS: z.coerce
+    .number()
+    .positive()
+    .default(24)
+    .describe('An upload without a new byte for so long expires. Hours.'),
+  STOWAGE_ORPHAN_GRACE_HOURS: z.coerce
+    .number()
+    .positive()
+    .default(24)
+    .describe('Stored objects without a record are removed once they are so old. Hours.'),
+  STOWAGE_SHUTDOWN_SECONDS: z.coerce
+    .number()
+    .min(0)
+    .max(3600)
+    .default(20)
+    .describe('How long running requests may take to finish after SIGTERM. Seconds.'),
+  STOWAGE_LOG_LEVEL: z
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
+    .default('info')
+    .describe('Least severe log line written.'),
   STOWAGE_QUOTA_REPOSITORIES_PER_REGISTRY: count.default(100_000).describe('Repositories in one registry.'),
   STOWAGE_QUOTA_IMAGES_PER_REPOSITORY: count.default(100_000).describe('Images in one repository.'),
   STOWAGE_QUOTA_TAGS_PER_IMAGE: count.default(1_000).describe('Tags of one image.'),
   STOWAGE_QUOTA_LAYERS_PER_IMAGE: count.default(4_000).describe('Layers one manifest may name.'),
   STOWAGE_QUOTA_LAYER_BYTES: bytes.default(52_000 * MEBIBYTE).describe('Size of one layer. Bytes.'),
   STOWAGE_QUOTA_PARTS_PER_LAYER: count.default(4_200).describe('UploadLayerPart calls of one upload.'),
-  STOWAGE_QUOTA_PART_BYTES: bytes.max(20 * MEBIBYTE, 'must be at most 20971520').default(20 * MEBIBYTE).describe('Size of one UploadLayerPart. Bytes.'),
-  STOWAGE_QUOTA_OPEN_UPLOADS_PER_REPOSITORY: count.default(10_000).describe('Uploads of one repository that are open at once.'),
-  STOWAGE_QUOTA_REPOSITORY_BYTES: bytes.optional().describe('Layer bytes stored in one repository; absent: no limit. Bytes.'),
-  STOWAGE_QUOTA_REGISTRY_BYTES: bytes.optional().describe('Layer bytes stored over all repositories of one registry; absent: no limit. Bytes.'),
+  STOWAGE_QUOTA_PART_BYTES: bytes
+    .max(20 * MEBIBYTE, 'must be at most 20971520')
+    .default(20 * MEBIBYTE)
+    .describe('Size of one UploadLayerPart. Bytes.'),
+  STOWAGE_QUOTA_OPEN_UPLOADS_PER_REPOSITORY: count
+    .default(10_000)
+    .describe('Uploads of one repository that are open at once.'),
+  STOWAGE_QUOTA_REPOSITORY_BYTES: bytes
+    .optional()
+    .describe('Layer bytes stored in one repository; absent: no limit. Bytes.'),
+  STOWAGE_QUOTA_REGISTRY_BYTES: bytes
+    .optional()
+    .describe('Layer bytes stored over all repositories of one registry; absent: no limit. Bytes.'),
 });
 
 export type Environment = z.output<typeof environment>;
@@ -88,9 +176,11 @@ export function loadConfig(env: NodeJS.ProcessEnv = process.env): Config {
   const known = Object.keys(environment.shape);
   const faults: string[] = [];
   const result = environment.safeParse(Object.fromEntries(known.map((name) => [name, env[name]])));
-  if (!result.success) faults.push(...result.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`));
+  if (!result.success)
+    faults.push(...result.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`));
   for (const name of Object.keys(env)) {
-    if (name.startsWith('STOWAGE_') && !name.startsWith('STOWAGE_TEST_') && !known.includes(name)) faults.push(`${name} is not a setting`);
+    if (name.startsWith('STOWAGE_') && !name.startsWith('STOWAGE_TEST_') && !known.includes(name))
+      faults.push(`${name} is not a setting`);
   }
   faults.push(...secretFaults(env), ...togetherFaults(env));
   if (!result.success || faults.length > 0) throw new ConfigError([...new Set(faults)]);
@@ -112,15 +202,25 @@ function secretFaults(env: NodeJS.ProcessEnv): string[] {
 
 function togetherFaults(env: NodeJS.ProcessEnv): string[] {
   const faults: string[] = [];
-  const s3 = ['STOWAGE_S3_ENDPOINT', 'STOWAGE_S3_BUCKET', 'STOWAGE_S3_ACCESS_KEY_ID', 'STOWAGE_S3_SECRET_ACCESS_KEY'];
+  const s3 = [
+    'STOWAGE_S3_ENDPOINT',
+    'STOWAGE_S3_BUCKET',
+    'STOWAGE_S3_ACCESS_KEY_ID',
+    'STOWAGE_S3_SECRET_ACCESS_KEY',
+  ];
   const root = ['STOWAGE_ROOT_ACCESS_KEY_ID', 'STOWAGE_ROOT_SECRET_ACCESS_KEY'];
   for (const group of [s3, root]) {
     const missing = group.filter((name) => !env[name]);
-    if (missing.length > 0 && missing.length < group.length) faults.push(...missing.map((name) => `${name} is missing beside its siblings`));
+    if (missing.length > 0 && missing.length < group.length)
+      faults.push(...missing.map((name) => `${name} is missing beside its siblings`));
   }
   // A process that keeps nothing on its own disk must not keep the only copy of a secret there.
   if (env['DATABASE_URL'] && env['STOWAGE_S3_BUCKET']) {
-    faults.push(...root.filter((name) => !env[name]).map((name) => `${name} is missing; it must be given when database and store are external`));
+    faults.push(
+      ...root
+        .filter((name) => !env[name])
+        .map((name) => `${name} is missing; it must be given when database and store are external`),
+    );
   }
   return faults;
 }

@@ -15,7 +15,7 @@ import {
   type Launcher,
   type PostgresBinaries,
 } from './postgres-binaries.js';
-import { endLeftovers } from './postgres-processes.js';
+import { endInitdb, endLeftovers } from './postgres-processes.js';
 
 export interface EmbeddedPostgres {
   /** For `pg` and everything built on it: over a unix socket, with a password only the data folder knows. */
@@ -74,16 +74,16 @@ export async function startEmbeddedPostgres(
 /** Built aside and renamed into place: a kill half-way leaves nothing that looks like a database. */
 async function initialise(home: string, binaries: PostgresBinaries, launcher: Launcher): Promise<void> {
   const parent = join(home, '..');
-  for (const name of fs.readdirSync(parent)) {
-    if (name.startsWith('postgres.init-')) fs.rmSync(join(parent, name), { recursive: true, maxRetries: 5 });
+  for (const name of fs.readdirSync(parent).filter((entry) => entry.startsWith('postgres.init-'))) {
+    await endInitdb(join(parent, name));
+    fs.rmSync(join(parent, name), { recursive: true, maxRetries: 5 });
   }
   if (fs.existsSync(home)) return;
   const draft = join(parent, `postgres.init-${randomUUID()}`);
   fs.mkdirSync(draft, { mode: 0o700 });
   const password = join(draft, 'password');
   fs.writeFileSync(password, randomBytes(24).toString('hex'), { mode: 0o600, flush: true });
-  const { owner } = launcher;
-  if (owner) for (const path of [draft, password]) fs.chownSync(path, owner.uid, owner.gid);
+  for (const path of [draft, password]) chownTo(launcher, path);
   const flags = ['--auth=scram-sha-256', '--encoding=UTF8', '--locale=C', '--no-instructions'];
   const command = [binaries.initdb, '-D', join(draft, 'data'), '-U', USER, '--pwfile', password, ...flags];
   const initdb = launch(launcher, command, draft, ['ignore', 'ignore', 'pipe']);
@@ -98,6 +98,10 @@ async function initialise(home: string, binaries: PostgresBinaries, launcher: La
   }
   fs.renameSync(draft, home);
   syncFolder(parent);
+}
+
+function chownTo({ owner }: Launcher, path: string): void {
+  if (owner) fs.chownSync(path, owner.uid, owner.gid);
 }
 
 function syncFolder(folder: string): void {
@@ -170,7 +174,7 @@ class Server implements EmbeddedPostgres {
     await endLeftovers(this.pgdata);
     // Nobody listens there any more; the lock beside the socket would hold us up as the pid file would.
     for (const name of [SOCKET, `${SOCKET}.lock`]) fs.rmSync(join(this.socketFolder, name), { force: true });
-    // Only what is said before the collector takes over; the running log rotates in data/log.
+    // What is said before the collector takes over; the running log rotates in data/log.
     const log = fs.openSync(join(this.home, 'start.log'), 'w', 0o600);
     const command = [this.binaries.postgres, ...this.arguments()];
     const child = launch(this.launcher, command, this.home, ['ignore', log, log]);
@@ -282,8 +286,7 @@ class Server implements EmbeddedPostgres {
   private chooseSocketFolder(): string {
     if (Buffer.byteLength(join(this.home, SOCKET)) <= LONGEST_SOCKET_PATH) return this.home;
     const folder = fs.mkdtempSync(join(tmpdir().length < 60 ? tmpdir() : '/tmp', 'stowage-'));
-    const { owner } = this.launcher;
-    if (owner) fs.chownSync(folder, owner.uid, owner.gid);
+    chownTo(this.launcher, folder);
     return folder;
   }
 

@@ -38,6 +38,17 @@ export async function endLeftovers(pgdata: string): Promise<void> {
   rmSync(pidFile, { force: true });
 }
 
+/** Ends an `initdb` that outlived the service, and would go on to write where its draft is being removed. */
+export async function endInitdb(draft: string): Promise<void> {
+  if (process.platform !== 'linux') return;
+  const running = () => [draft, join(draft, 'data')].flatMap(processesIn);
+  await within(5_000, () => {
+    const pids = running();
+    for (const pid of pids) kill(pid, 'SIGKILL');
+    return pids.length === 0;
+  });
+}
+
 /** Elsewhere the working folder of a process is not to be seen; only a server started with this very folder is ended. */
 async function endPostmaster(pgdata: string, pidFile: string): Promise<void> {
   const pid = readPid(pidFile);
@@ -59,7 +70,8 @@ async function endPostmaster(pgdata: string, pidFile: string): Promise<void> {
 
 /** Processes whose working folder this is: the postmaster and all its children. Zombies have none. */
 function processesIn(folder: string): number[] {
-  const wanted = statSync(folder);
+  const wanted = statSync(folder, { throwIfNoEntry: false });
+  if (!wanted) return [];
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
@@ -75,7 +87,7 @@ function processesIn(folder: string): number[] {
 
 /** Somebody's shell may stand in the folder as well. */
 function isPostgres(pid: number): boolean {
-  return readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'postgres';
+  return ['postgres', 'initdb'].includes(readFileSync(`/proc/${pid}/comm`, 'utf8').trim());
 }
 
 function readPid(pidFile: string): number | undefined {

@@ -6,7 +6,9 @@ export function repositoryArn(registry: RegistryAddress, repositoryName: string)
 }
 
 /** @returns registry and repository name, or null when the text is not a repository ARN. */
-export function parseRepositoryArn(arn: string): { registry: RegistryAddress; repositoryName: string } | null {
+export function parseRepositoryArn(
+  arn: string,
+): { registry: RegistryAddress; repositoryName: string } | null {
   const match = /^arn:aws(?:-[a-z]+)*:ecr:([a-z0-9-]{2,25}):([0-9]{12}):repository\/(.{2,256})$/.exec(arn);
   if (!match) return null;
   return { registry: { region: match[1]!, accountId: match[2]! }, repositoryName: match[3]! };

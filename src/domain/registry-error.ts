@@ -4,15 +4,49 @@
  * `protocols/error-table.ts`. Message texts follow the observed service.
  */
 export const REGISTRY_ERROR_CODES = [
-  'RepositoryNotFound', 'RepositoryAlreadyExists', 'RepositoryNotEmpty', 'RepositoryNameInvalid',
-  'UploadNotFound', 'InvalidLayerPart', 'InvalidLayer', 'LayerPartTooSmall', 'LayerAlreadyExists', 'EmptyUpload',
-  'LayersNotFound', 'LayerInaccessible', 'BlobSizeInvalid', 'RangeInvalid',
-  'ImageNotFound', 'ImageAlreadyExists', 'ImageTagAlreadyExists', 'ImageDigestDoesNotMatch', 'ReferencedImagesNotFound',
-  'ImageReferencedByManifestList', 'ManifestInvalid', 'RequiredLayersNotFound',
-  'LimitExceeded', 'InvalidParameter', 'DigestInvalid', 'TagInvalid', 'InvalidTagParameter', 'TooManyTags', 'Serialization',
-  'AccessDenied', 'MissingAuthenticationToken', 'UnrecognizedClient', 'InvalidSignature', 'IncompleteSignature', 'ExpiredToken',
-  'UnknownOperation', 'RouteNotFound', 'MethodNotAllowed', 'RequestEntityTooLarge', 'MalformedRequest', 'RequestTimeout',
-  'Server', 'ServiceUnavailable',
+  'RepositoryNotFound',
+  'RepositoryAlreadyExists',
+  'RepositoryNotEmpty',
+  'RepositoryNameInvalid',
+  'UploadNotFound',
+  'InvalidLayerPart',
+  'InvalidLayer',
+  'LayerPartTooSmall',
+  'LayerAlreadyExists',
+  'EmptyUpload',
+  'LayersNotFound',
+  'LayerInaccessible',
+  'BlobSizeInvalid',
+  'RangeInvalid',
+  'ImageNotFound',
+  'ImageAlreadyExists',
+  'ImageTagAlreadyExists',
+  'ImageDigestDoesNotMatch',
+  'ReferencedImagesNotFound',
+  'ImageReferencedByManifestList',
+  'ManifestInvalid',
+  'RequiredLayersNotFound',
+  'LimitExceeded',
+  'InvalidParameter',
+  'DigestInvalid',
+  'TagInvalid',
+  'InvalidTagParameter',
+  'TooManyTags',
+  'Serialization',
+  'AccessDenied',
+  'MissingAuthenticationToken',
+  'UnrecognizedClient',
+  'InvalidSignature',
+  'IncompleteSignature',
+  'ExpiredToken',
+  'UnknownOperation',
+  'RouteNotFound',
+  'MethodNotAllowed',
+  'RequestEntityTooLarge',
+  'MalformedRequest',
+  'RequestTimeout',
+  'Server',
+  'ServiceUnavailable',
 ] as const;
 
 export type RegistryErrorCode = (typeof REGISTRY_ERROR_CODES)[number];
@@ -39,11 +73,17 @@ export class RegistryError extends Error {
   }
 
   static repositoryNotFound(name: string, registryId: string): RegistryError {
-    return new RegistryError('RepositoryNotFound', `The repository with name '${name}' does not exist in the registry with id '${registryId}'`);
+    return new RegistryError(
+      'RepositoryNotFound',
+      `The repository with name '${name}' does not exist in the registry with id '${registryId}'`,
+    );
   }
 
   static repositoryAlreadyExists(name: string, registryId: string): RegistryError {
-    return new RegistryError('RepositoryAlreadyExists', `The repository with name '${name}' already exists in the registry with id '${registryId}'`);
+    return new RegistryError(
+      'RepositoryAlreadyExists',
+      `The repository with name '${name}' already exists in the registry with id '${registryId}'`,
+    );
   }
 
   static repositoryNotEmpty(name: string, registryId: string): RegistryError {
@@ -67,7 +107,11 @@ export class RegistryError extends Error {
 
   static notTheNextByte(firstByte: number, position: UploadPosition): RegistryError {
     const next = (position.lastValidByteReceived ?? -1) + 1;
-    return new RegistryError('InvalidLayerPart', `First byte of the layer part is ${firstByte} instead of ${next}`, position);
+    return new RegistryError(
+      'InvalidLayerPart',
+      `First byte of the layer part is ${firstByte} instead of ${next}`,
+      position,
+    );
   }
 
   static invalidLayerPart(message: string, position: UploadPosition): RegistryError {
@@ -75,11 +119,17 @@ export class RegistryError extends Error {
   }
 
   static invalidLayer(): RegistryError {
-    return new RegistryError('InvalidLayer', 'None of the provided layer digests match the calculated layer digest');
+    return new RegistryError(
+      'InvalidLayer',
+      'None of the provided layer digests match the calculated layer digest',
+    );
   }
 
   static layerPartTooSmall(): RegistryError {
-    return new RegistryError('LayerPartTooSmall', 'All layer parts except the last part should be at least 5MB');
+    return new RegistryError(
+      'LayerPartTooSmall',
+      'All layer parts except the last part should be at least 5MB',
+    );
   }
 
   static layerAlreadyExists(digest: string, name: string, registryId: string): RegistryError {
@@ -124,14 +174,23 @@ export class RegistryError extends Error {
     );
   }
 
-  static imageNotFound(image: { digest?: string; tag?: string }, name: string, registryId: string): RegistryError {
+  static imageNotFound(
+    image: { digest?: string; tag?: string },
+    name: string,
+    registryId: string,
+  ): RegistryError {
     return new RegistryError(
       'ImageNotFound',
       `The image with imageId {imageDigest:'${image.digest ?? 'null'}', imageTag:'${image.tag ?? 'null'}'} does not exist within the repository with name '${name}' in the registry with id '${registryId}'`,
     );
   }
 
-  static imageAlreadyExists(digest: string, tag: string | undefined, name: string, registryId: string): RegistryError {
+  static imageAlreadyExists(
+    digest: string,
+    tag: string | undefined,
+    name: string,
+    registryId: string,
+  ): RegistryError {
     return new RegistryError(
       'ImageAlreadyExists',
       `Image with digest '${digest}' and tag '${tag ?? 'null'}' already exists in the repository with name '${name}' in registry with id '${registryId}'`,
@@ -153,16 +212,25 @@ export class RegistryError extends Error {
   }
 
   static imageReferencedByManifestList(parents: string[]): RegistryError {
-    return new RegistryError('ImageReferencedByManifestList', `Requested image referenced by manifest list: [${parents.join(', ')}]`);
+    return new RegistryError(
+      'ImageReferencedByManifestList',
+      `Requested image referenced by manifest list: [${parents.join(', ')}]`,
+    );
   }
 
   /** A manifest the registry cannot accept; ECR words it as a parameter fault of `ImageManifest`. */
   static manifestInvalid(why: string): RegistryError {
-    return new RegistryError('ManifestInvalid', `Invalid parameter at 'ImageManifest' failed to satisfy constraint: '${why}'`);
+    return new RegistryError(
+      'ManifestInvalid',
+      `Invalid parameter at 'ImageManifest' failed to satisfy constraint: '${why}'`,
+    );
   }
 
   static invalidParameter(member: string, constraint: string): RegistryError {
-    return new RegistryError('InvalidParameter', `Invalid parameter at '${member}' failed to satisfy constraint: '${constraint}'`);
+    return new RegistryError(
+      'InvalidParameter',
+      `Invalid parameter at '${member}' failed to satisfy constraint: '${constraint}'`,
+    );
   }
 
   static digestInvalid(text: string): RegistryError {
@@ -175,6 +243,11 @@ export class RegistryError extends Error {
 
   /** The store or the database cannot be reached or failed; nothing was recorded and a retry is safe. */
   static unavailable(cause: unknown): RegistryError {
-    return new RegistryError('Server', 'The service could not complete the request. Retry it.', {}, { cause });
+    return new RegistryError(
+      'Server',
+      'The service could not complete the request. Retry it.',
+      {},
+      { cause },
+    );
   }
 }

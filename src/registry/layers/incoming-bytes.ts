@@ -19,13 +19,18 @@ const IDLE_MS = 60_000;
  *
  * @throws RegistryError BlobSizeInvalid, LimitExceeded, MalformedRequest, RequestTimeout
  */
-export async function* receive(incoming: IncomingBytes, maxBytes: number | null, onChunk: (chunk: Buffer) => void): AsyncGenerator<Buffer> {
+export async function* receive(
+  incoming: IncomingBytes,
+  maxBytes: number | null,
+  onChunk: (chunk: Buffer) => void,
+): AsyncGenerator<Buffer> {
   const { source, announcedBytes } = incoming;
   let received = 0;
   for await (const chunk of Buffer.isBuffer(source) ? wholeOf(source) : chunksOf(source)) {
     received += chunk.length;
     if (announcedBytes !== undefined && received > announcedBytes) throw sizeInvalid(announcedBytes);
-    if (maxBytes !== null && received > maxBytes) throw RegistryError.limitExceeded('The layer exceeds the maximum allowed layer size');
+    if (maxBytes !== null && received > maxBytes)
+      throw RegistryError.limitExceeded('The layer exceeds the maximum allowed layer size');
     onChunk(chunk);
     yield chunk;
   }
@@ -50,13 +55,27 @@ async function* chunksOf(stream: Readable): AsyncGenerator<Buffer> {
     if (!stream.readableEnded) throw new Error('cut');
   } catch (error) {
     if (error instanceof RegistryError) throw error;
-    if (timedOut) throw new RegistryError('RequestTimeout', 'The request body did not arrive in time', {}, { cause: error });
-    throw new RegistryError('MalformedRequest', 'The request body ended before its announced end', {}, { cause: error });
+    if (timedOut)
+      throw new RegistryError(
+        'RequestTimeout',
+        'The request body did not arrive in time',
+        {},
+        { cause: error },
+      );
+    throw new RegistryError(
+      'MalformedRequest',
+      'The request body ended before its announced end',
+      {},
+      { cause: error },
+    );
   } finally {
     clearTimeout(timer);
   }
 }
 
 function sizeInvalid(announcedBytes: number): RegistryError {
-  return new RegistryError('BlobSizeInvalid', `The body does not have the announced length of ${announcedBytes} bytes`);
+  return new RegistryError(
+    'BlobSizeInvalid',
+    `The body does not have the announced length of ${announcedBytes} bytes`,
+  );
 }

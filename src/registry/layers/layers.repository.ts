@@ -34,7 +34,11 @@ export class LayersRepository {
    * The repository and those of the named layers it sees, in one query.
    * @returns null when the repository does not exist
    */
-  async findIn(registry: RegistryAddress, repositoryName: string, digests: Digest[]): Promise<Layer[] | null> {
+  async findIn(
+    registry: RegistryAddress,
+    repositoryName: string,
+    digests: Digest[],
+  ): Promise<Layer[] | null> {
     const { sha256, sha512 } = byAlgorithm(digests);
     const rows = await this.prisma.$queryRaw<(LayerRow | { blobId: null })[]>`
       SELECT ${COLUMNS}
@@ -47,7 +51,11 @@ export class LayersRepository {
   }
 
   /** Makes a layer of one repository visible in another. @returns what stood against it */
-  async mount(from: Repository, to: Repository, digest: Digest): Promise<'mounted' | 'missing' | { exceeded: number }> {
+  async mount(
+    from: Repository,
+    to: Repository,
+    digest: Digest,
+  ): Promise<'mounted' | 'missing' | { exceeded: number }> {
     const { repositoryBytes, registryBytes } = to.limits;
     const column = digest.algorithm === 'sha256' ? Prisma.sql`b.sha256` : Prisma.sql`b.sha512`;
     return inTransaction(this.prisma, async (tx) => {
@@ -67,8 +75,10 @@ export class LayersRepository {
           (SELECT stored_bytes FROM counted) AS bytes`;
       if (row!.found === 0) return 'missing';
       if (row!.linked === 0) return 'mounted';
-      if (repositoryBytes !== null && Number(row!.bytes) > repositoryBytes) throw new Exceeded(repositoryBytes);
-      if (registryBytes !== null && (await registryTotal(tx, to.registryRow)) > registryBytes) throw new Exceeded(registryBytes);
+      if (repositoryBytes !== null && Number(row!.bytes) > repositoryBytes)
+        throw new Exceeded(repositoryBytes);
+      if (registryBytes !== null && (await registryTotal(tx, to.registryRow)) > registryBytes)
+        throw new Exceeded(registryBytes);
       return 'mounted';
     }).catch((error: unknown) => {
       if (error instanceof Exceeded) return { exceeded: error.limit };
@@ -112,7 +122,8 @@ class Exceeded extends Error {
 }
 
 function byAlgorithm(digests: Digest[]): Record<'sha256' | 'sha512', string[]> {
-  const of = (algorithm: string): string[] => digests.filter((digest) => digest.algorithm === algorithm).map(({ hex }) => hex);
+  const of = (algorithm: string): string[] =>
+    digests.filter((digest) => digest.algorithm === algorithm).map(({ hex }) => hex);
   return { sha256: of('sha256'), sha512: of('sha512') };
 }
 

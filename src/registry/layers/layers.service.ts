@@ -13,7 +13,8 @@ import { type Layer, LayersRepository } from './layers.repository.js';
 /** How long a download URL works, as the observed service's. Seconds. */
 const DOWNLOAD_SECONDS = 3600;
 
-export type Availability = { digest: string; layer: Layer } | { digest: string; failure: 'invalid' | 'missing' };
+export type Availability =
+  { digest: string; layer: Layer } | { digest: string; failure: 'invalid' | 'missing' };
 
 /** Finished layers: who sees them, and how their bytes are handed out. */
 @Injectable()
@@ -26,9 +27,17 @@ export class LayersService {
   ) {}
 
   /** One query for all. Each digest is answered once, in request order. @throws RegistryError RepositoryNotFound */
-  async availability(registry: RegistryAddress, repositoryName: string, digests: string[]): Promise<Availability[]> {
+  async availability(
+    registry: RegistryAddress,
+    repositoryName: string,
+    digests: string[],
+  ): Promise<Availability[]> {
     const parsed = [...new Set(digests)].map((text) => ({ text, digest: Digest.parse(text.toLowerCase()) }));
-    const found = await this.require(registry, repositoryName, parsed.flatMap(({ digest }) => digest ?? []));
+    const found = await this.require(
+      registry,
+      repositoryName,
+      parsed.flatMap(({ digest }) => digest ?? []),
+    );
     return parsed.map(({ text, digest }) => {
       if (!digest) return { digest: text, failure: isDigestText(text) ? 'missing' : 'invalid' };
       const layer = found.find((candidate) => candidate[digest.algorithm] === digest.hex);
@@ -49,7 +58,8 @@ export class LayersService {
    */
   async downloadUrl(registry: RegistryAddress, repositoryName: string, digest: Digest): Promise<string> {
     const layer = await this.find(registry, repositoryName, digest);
-    if (layer.mediaType === null) throw RegistryError.layerInaccessible(String(digest), repositoryName, registry.accountId);
+    if (layer.mediaType === null)
+      throw RegistryError.layerInaccessible(String(digest), repositoryName, registry.accountId);
     return (await this.redirect(layer)) ?? this.ownUrl(layer);
   }
 
@@ -65,11 +75,13 @@ export class LayersService {
 
   /** The bytes behind a signed URL of ours. @throws RegistryError AccessDenied, LayersNotFound */
   async signedDownload(wireUrl: string, objectKey: string, range?: ByteRange): Promise<Readable> {
-    if (!this.signedUrls.verify(wireUrl)) throw new RegistryError('AccessDenied', 'The download URL is not valid or has expired');
+    if (!this.signedUrls.verify(wireUrl))
+      throw new RegistryError('AccessDenied', 'The download URL is not valid or has expired');
     try {
       return await this.store.read(objectKey, range);
     } catch (error) {
-      if (error instanceof BlobMissing) throw new RegistryError('LayersNotFound', 'The layer does not exist any more', {}, { cause: error });
+      if (error instanceof BlobMissing)
+        throw new RegistryError('LayersNotFound', 'The layer does not exist any more', {}, { cause: error });
       throw error;
     }
   }
@@ -82,7 +94,9 @@ export class LayersService {
   async mount(from: Repository, to: Repository, digest: Digest): Promise<boolean> {
     const outcome = await this.layers.mount(from, to, digest);
     if (typeof outcome === 'object') {
-      throw RegistryError.limitExceeded(`The layer does not fit into the repository or registry, which may store '${outcome.exceeded}' bytes`);
+      throw RegistryError.limitExceeded(
+        `The layer does not fit into the repository or registry, which may store '${outcome.exceeded}' bytes`,
+      );
     }
     return outcome === 'mounted';
   }
@@ -97,17 +111,28 @@ export class LayersService {
     const layer = await this.find(repository.registry, repository.name, digest);
     const outcome = await this.layers.unlink(repository, layer.blobId);
     if (outcome === 'missing') throw RegistryError.layerNotFound(String(digest), ...named(repository));
-    if (outcome === 'referenced') throw new RegistryError('MethodNotAllowed', `The layer with digest '${digest}' is referenced by an image`);
+    if (outcome === 'referenced')
+      throw new RegistryError(
+        'MethodNotAllowed',
+        `The layer with digest '${digest}' is referenced by an image`,
+      );
   }
 
-  private async require(registry: RegistryAddress, repositoryName: string, digests: Digest[]): Promise<Layer[]> {
+  private async require(
+    registry: RegistryAddress,
+    repositoryName: string,
+    digests: Digest[],
+  ): Promise<Layer[]> {
     const layers = await this.layers.findIn(registry, repositoryName, digests);
     if (!layers) throw RegistryError.repositoryNotFound(repositoryName, registry.accountId);
     return layers;
   }
 
   private ownUrl(layer: Layer): string {
-    const path = this.signedUrls.sign(`/layers/${encodeURIComponent(layer.objectKey)}/${layer.sizeBytes}`, DOWNLOAD_SECONDS);
+    const path = this.signedUrls.sign(
+      `/layers/${encodeURIComponent(layer.objectKey)}/${layer.sizeBytes}`,
+      DOWNLOAD_SECONDS,
+    );
     return this.config.STOWAGE_PUBLIC_URL.replace(/\/$/, '') + path;
   }
 }

@@ -14,7 +14,12 @@ export class RunningDigest {
 
   /** A copy to feed; the original stays what it was if the request fails. */
   fork(): DigestFeed {
-    return new DigestFeed(this.offset, this.sha256.copy(), this.sha512?.copy() ?? null, (offset, sha256, sha512) => new RunningDigest(offset, sha256, sha512));
+    return new DigestFeed(
+      this.offset,
+      this.sha256.copy(),
+      this.sha512?.copy() ?? null,
+      (offset, sha256, sha512) => new RunningDigest(offset, sha256, sha512),
+    );
   }
 }
 

@@ -41,7 +41,10 @@ export interface CompletedUpload {
 }
 
 /** The facts ECR's InvalidLayerPartException carries. */
-export function positionOf(repository: Repository, upload: Pick<Upload, 'id' | 'offsetBytes'>): UploadPosition {
+export function positionOf(
+  repository: Repository,
+  upload: Pick<Upload, 'id' | 'offsetBytes'>,
+): UploadPosition {
   const position: UploadPosition = {
     registryId: repository.registry.accountId,
     repositoryName: repository.name,

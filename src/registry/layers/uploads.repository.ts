@@ -35,7 +35,11 @@ export interface FinishedLayer {
   objectKey: string;
 }
 
-export type Finished = 'linked' | 'already-there' | 'lease-lost' | { exceeded: 'repositoryBytes' | 'registryBytes'; limit: number };
+export type Finished =
+  | 'linked'
+  | 'already-there'
+  | 'lease-lost'
+  | { exceeded: 'repositoryBytes' | 'registryBytes'; limit: number };
 
 const COLUMNS = Prisma.sql`
   id::text, repository_id AS "repositoryId", offset_bytes AS "offsetBytes", staged, tail_bytes AS "tailBytes",
@@ -156,7 +160,12 @@ export class UploadsRepository {
    * The bytes are one object now, but the completion was refused: keeps that, so that a completion with the right digest
    * need not read them again.
    */
-  async recordCommitted(upload: Upload, staged: StagedBlob, sha256: string, sha512: string | null): Promise<void> {
+  async recordCommitted(
+    upload: Upload,
+    staged: StagedBlob,
+    sha256: string,
+    sha512: string | null,
+  ): Promise<void> {
     await this.prisma.$executeRaw`
       WITH moved AS (
         UPDATE upload SET staged = ${json(staged)}::jsonb, tail_bytes = 0, sha256_so_far = ${sha256}, sha512_so_far = ${sha512}
@@ -172,7 +181,9 @@ export class UploadsRepository {
         // Sums over the whole registry are only true while nobody else adds to it.
         await tx.$executeRaw`SELECT pg_advisory_xact_lock(hashtextextended('registry-bytes', ${repository.registryRow}))`;
       }
-      const [done] = await tx.$queryRaw<{ finished: number; linked: number; repositoryBytes: bigint | null }[]>`
+      const [done] = await tx.$queryRaw<
+        { finished: number; linked: number; repositoryBytes: bigint | null }[]
+      >`
         WITH finished AS (
           UPDATE upload SET state = 'completed', staged = NULL, tail_bytes = 0, lease_token = NULL, lease_expires_at = NULL,
             completed_sha256 = ${layer.sha256}, completed_sha512 = ${layer.sha512}, touched_at = now()
@@ -232,12 +243,17 @@ export class UploadsRepository {
 
   /** Hands an object nobody refers to to the collector. */
   async doom(object: { objectKey: string } | { staged: StagedBlob }): Promise<void> {
-    const data = 'objectKey' in object ? { objectKey: object.objectKey } : { staged: object.staged as Prisma.InputJsonObject };
+    const data =
+      'objectKey' in object
+        ? { objectKey: object.objectKey }
+        : { staged: object.staged as Prisma.InputJsonObject };
     await this.prisma.doomedObject.create({ data });
   }
 
   private async explain(repository: Repository, uploadId: string): Promise<Acquired> {
-    const [row] = await this.prisma.$queryRaw<{ state: string; live: boolean; sha256: string | null; sha512: string | null }[]>`
+    const [row] = await this.prisma.$queryRaw<
+      { state: string; live: boolean; sha256: string | null; sha512: string | null }[]
+    >`
       SELECT state::text, touched_at > now() - make_interval(secs => ${this.expirySeconds}::float8) AS live,
         completed_sha256 AS sha256, completed_sha512 AS sha512
       FROM upload WHERE id = ${uploadId}::uuid AND repository_id = ${repository.id}`;

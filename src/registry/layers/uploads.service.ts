@@ -1,7 +1,14 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable } from '@nestjs/common';
-import { type AppendContext, type Appended, BLOB_STORE, BlobMissing, type BlobStore, type StagedBlob } from '../../blob-store/blob-store.js';
+import {
+  type AppendContext,
+  type Appended,
+  BLOB_STORE,
+  BlobMissing,
+  type BlobStore,
+  type StagedBlob,
+} from '../../blob-store/blob-store.js';
 import type { ByteRange } from '../../domain/byte-range.js';
 import { rangeLength } from '../../domain/byte-range.js';
 import type { Digest } from '../../domain/digest.js';
@@ -10,7 +17,14 @@ import { QuotasService } from '../quotas/quotas.service.js';
 import { named, type Repository } from '../repositories/repository.js';
 import { type IncomingBytes, receive } from './incoming-bytes.js';
 import { type DigestFeed, RunningDigests } from './running-digests.js';
-import { type CompletedUpload, isUploadId, LEASE_SECONDS, MIN_LAYER_PART_BYTES, positionOf, type Upload } from './upload.js';
+import {
+  type CompletedUpload,
+  isUploadId,
+  LEASE_SECONDS,
+  MIN_LAYER_PART_BYTES,
+  positionOf,
+  type Upload,
+} from './upload.js';
 import { type FinishedLayer, UploadsRepository } from './uploads.repository.js';
 
 /** How long a request waits for another one on the same upload: longer than a dead holder keeps its lease. Seconds. */
@@ -71,7 +85,13 @@ export class UploadsService {
    * Accepts one UploadLayerPart. The same range with the same bytes again is a success and not recorded twice.
    * @throws RegistryError UploadNotFound, InvalidLayerPart, LimitExceeded
    */
-  async appendPart(repository: Repository, uploadId: string, range: ByteRange, bytes: Buffer, sha256: string): Promise<void> {
+  async appendPart(
+    repository: Repository,
+    uploadId: string,
+    range: ByteRange,
+    bytes: Buffer,
+    sha256: string,
+  ): Promise<void> {
     await this.underLease(repository, uploadId, 'open', async (upload) => {
       const position = positionOf(repository, upload);
       if (range.last < range.first || rangeLength(range) !== bytes.length) {
@@ -86,9 +106,24 @@ export class UploadsService {
         throw RegistryError.notTheNextByte(range.first, position);
       }
       const { limits } = repository;
-      this.quotas.require(limits, 'partBytes', bytes.length, (limit) => `The layer part exceeds the maximum allowed size of ${limit} bytes`);
-      this.quotas.require(limits, 'partsPerLayer', upload.partCount + 1, (limit) => `The upload already has the maximum allowed number of layer parts which is '${limit}'`);
-      await this.append(repository, upload, { source: bytes, sha256 }, { firstByte: range.first, lastByte: range.last, sha256 });
+      this.quotas.require(
+        limits,
+        'partBytes',
+        bytes.length,
+        (limit) => `The layer part exceeds the maximum allowed size of ${limit} bytes`,
+      );
+      this.quotas.require(
+        limits,
+        'partsPerLayer',
+        upload.partCount + 1,
+        (limit) => `The upload already has the maximum allowed number of layer parts which is '${limit}'`,
+      );
+      await this.append(
+        repository,
+        upload,
+        { source: bytes, sha256 },
+        { firstByte: range.first, lastByte: range.last, sha256 },
+      );
     });
   }
 
@@ -97,7 +132,12 @@ export class UploadsService {
    * @returns bytes acknowledged so far
    * @throws RegistryError UploadNotFound, InvalidLayerPart, BlobSizeInvalid, LimitExceeded
    */
-  async appendStream(repository: Repository, uploadId: string, range: ByteRange | undefined, body: IncomingBytes): Promise<number> {
+  async appendStream(
+    repository: Repository,
+    uploadId: string,
+    range: ByteRange | undefined,
+    body: IncomingBytes,
+  ): Promise<number> {
     return this.underLease(repository, uploadId, 'open', async (upload) => {
       assertNext(repository, upload, range);
       return this.append(repository, upload, body, null);
@@ -109,8 +149,11 @@ export class UploadsService {
    * @throws RegistryError UploadNotFound, EmptyUpload, LayerPartTooSmall, InvalidLayer, LayerAlreadyExists, LimitExceeded
    */
   async complete(repository: Repository, uploadId: string, completion: Completion): Promise<CompletedLayer> {
-    return this.underLease(repository, uploadId, { ifCompleted: (done) => this.repeated(repository, uploadId, done, completion) }, (upload) =>
-      this.finish(repository, upload, completion),
+    return this.underLease(
+      repository,
+      uploadId,
+      { ifCompleted: (done) => this.repeated(repository, uploadId, done, completion) },
+      (upload) => this.finish(repository, upload, completion),
     );
   }
 
@@ -122,7 +165,12 @@ export class UploadsService {
     });
   }
 
-  private async append(repository: Repository, upload: Upload, body: IncomingBytes, part: { firstByte: number; lastByte: number; sha256: string } | null): Promise<number> {
+  private async append(
+    repository: Repository,
+    upload: Upload,
+    body: IncomingBytes,
+    part: { firstByte: number; lastByte: number; sha256: string } | null,
+  ): Promise<number> {
     return this.whileLeased(repository, upload, async (context) => {
       const { appended, newBytes, feed } = await this.stage(repository, upload, body, context);
       if (newBytes === 0) return upload.offsetBytes;
@@ -150,7 +198,12 @@ export class UploadsService {
   }
 
   /** Moves bytes to the store; nothing is recorded yet. */
-  private async stage(repository: Repository, upload: Upload, body: IncomingBytes, context: AppendContext): Promise<Staging> {
+  private async stage(
+    repository: Repository,
+    upload: Upload,
+    body: IncomingBytes,
+    context: AppendContext,
+  ): Promise<Staging> {
     if (isCommitted(upload.staged)) throw RegistryError.uploadNotFound(upload.id, ...named(repository));
     const { layerBytes } = repository.limits;
     const tails = await this.uploads.tails(upload);
@@ -165,20 +218,35 @@ export class UploadsService {
       yield* fresh;
     })();
     try {
-      const appended = await this.store.append(upload.staged, { bytes, inMemory: Buffer.isBuffer(body.source) }, context);
+      const appended = await this.store.append(
+        upload.staged,
+        { bytes, inMemory: Buffer.isBuffer(body.source) },
+        context,
+      );
       return { appended, newBytes, feed };
     } catch (error) {
-      throw error instanceof BlobMissing ? RegistryError.uploadNotFound(upload.id, ...named(repository)) : error;
+      throw error instanceof BlobMissing
+        ? RegistryError.uploadNotFound(upload.id, ...named(repository))
+        : error;
     }
   }
 
-  private async finish(repository: Repository, upload: Upload, completion: Completion): Promise<CompletedLayer> {
+  private async finish(
+    repository: Repository,
+    upload: Upload,
+    completion: Completion,
+  ): Promise<CompletedLayer> {
     if (completion.strict) this.assertPartsFill(repository, upload);
     assertNext(repository, upload, completion.range);
     const { digests } = completion;
     return this.whileLeased(repository, upload, async (context) => {
       const staging = completion.body
-        ? await this.stage(repository, { ...upload, wantsSha512: upload.wantsSha512 || wants(digests, 'sha512') }, completion.body, context)
+        ? await this.stage(
+            repository,
+            { ...upload, wantsSha512: upload.wantsSha512 || wants(digests, 'sha512') },
+            completion.body,
+            context,
+          )
         : null;
       const staged = staging ? staging.appended.staged : upload.staged;
       try {
@@ -200,12 +268,19 @@ export class UploadsService {
         return layer;
       } catch (error) {
         if (staging) await this.dropNew(upload, staging.appended);
-        throw error instanceof BlobMissing ? RegistryError.uploadNotFound(upload.id, ...named(repository)) : error;
+        throw error instanceof BlobMissing
+          ? RegistryError.uploadNotFound(upload.id, ...named(repository))
+          : error;
       }
     });
   }
 
-  private async link(repository: Repository, upload: Upload, layer: FinishedLayer, { strict, digests }: Completion): Promise<CompletedLayer> {
+  private async link(
+    repository: Repository,
+    upload: Upload,
+    layer: FinishedLayer,
+    { strict, digests }: Completion,
+  ): Promise<CompletedLayer> {
     const finished = await this.uploads.finish(repository, upload, layer);
     if (typeof finished === 'object') {
       await this.uploads.recordCommitted(upload, { committed: layer.objectKey }, layer.sha256, layer.sha512);
@@ -215,13 +290,15 @@ export class UploadsService {
     }
     if (finished === 'lease-lost') throw RegistryError.uploadNotFound(upload.id, ...named(repository));
     this.running.forget(upload.id);
-    if (finished === 'already-there' && strict) throw RegistryError.layerAlreadyExists(String(digests[0]), ...named(repository));
+    if (finished === 'already-there' && strict)
+      throw RegistryError.layerAlreadyExists(String(digests[0]), ...named(repository));
     return { sha256: layer.sha256, sha512: layer.sha512 };
   }
 
   private assertPartsFill(repository: Repository, upload: Upload): void {
     if (upload.offsetBytes === 0) throw RegistryError.emptyUpload(upload.id, ...named(repository));
-    if (upload.smallestInnerPart !== null && upload.smallestInnerPart < MIN_LAYER_PART_BYTES) throw RegistryError.layerPartTooSmall();
+    if (upload.smallestInnerPart !== null && upload.smallestInnerPart < MIN_LAYER_PART_BYTES)
+      throw RegistryError.layerPartTooSmall();
   }
 
   private knownDigests(upload: Upload): { sha256: string; sha512: string | null } | null {
@@ -230,7 +307,10 @@ export class UploadsService {
   }
 
   /** The running hash was lost to a restart or another replica (or nobody kept a SHA-512): the object tells. */
-  private async reread(objectKey: string, withSha512: boolean): Promise<{ sha256: string; sha512: string | null }> {
+  private async reread(
+    objectKey: string,
+    withSha512: boolean,
+  ): Promise<{ sha256: string; sha512: string | null }> {
     const sha256 = createHash('sha256');
     const sha512 = withSha512 ? createHash('sha512') : null;
     for await (const chunk of await this.store.read(objectKey)) {
@@ -240,14 +320,20 @@ export class UploadsService {
     return { sha256: sha256.digest('hex'), sha512: sha512?.digest('hex') ?? null };
   }
 
-  private async repeated(repository: Repository, uploadId: string, done: CompletedUpload, { digests }: Completion): Promise<CompletedLayer> {
+  private async repeated(
+    repository: Repository,
+    uploadId: string,
+    done: CompletedUpload,
+    { digests }: Completion,
+  ): Promise<CompletedLayer> {
     if (!matches(digests, done)) throw RegistryError.uploadNotFound(uploadId, ...named(repository));
     return done;
   }
 
   /** Store leftovers of an attempt that was not recorded; what stays behind is found by the collector. */
   private async dropNew(upload: Upload, appended: Appended): Promise<void> {
-    if (upload.staged === null && appended.staged !== null) await this.store.discard(appended.staged).catch(() => undefined);
+    if (upload.staged === null && appended.staged !== null)
+      await this.store.discard(appended.staged).catch(() => undefined);
   }
 
   private async underLease<Result>(
@@ -262,7 +348,8 @@ export class UploadsService {
       const acquired = await this.uploads.acquire(repository, uploadId);
       if (acquired === 'missing') throw RegistryError.uploadNotFound(uploadId, ...named(repository));
       if (acquired === 'busy') {
-        if (performance.now() > giveUpAt) throw RegistryError.unavailable(new Error('another request holds the upload'));
+        if (performance.now() > giveUpAt)
+          throw RegistryError.unavailable(new Error('another request holds the upload'));
         await sleep(pause * (0.5 + Math.random() / 2));
         continue;
       }
@@ -279,21 +366,29 @@ export class UploadsService {
   }
 
   /** Keeps the lease alive while bytes move, and stops them when it is lost. */
-  private async whileLeased<Result>(repository: Repository, upload: Upload, work: (context: AppendContext) => Promise<Result>): Promise<Result> {
+  private async whileLeased<Result>(
+    repository: Repository,
+    upload: Upload,
+    work: (context: AppendContext) => Promise<Result>,
+  ): Promise<Result> {
     const lost = new AbortController();
-    const heartbeat = setInterval(() => {
-      this.uploads.renew(upload).then(
-        (mine) => mine || lost.abort(RegistryError.uploadNotFound(upload.id, ...named(repository))),
-        () => undefined,
-      );
-    }, (LEASE_SECONDS * 1000) / 3);
+    const heartbeat = setInterval(
+      () => {
+        this.uploads.renew(upload).then(
+          (mine) => mine || lost.abort(RegistryError.uploadNotFound(upload.id, ...named(repository))),
+          () => undefined,
+        );
+      },
+      (LEASE_SECONDS * 1000) / 3,
+    );
     try {
       return await work({
         signal: lost.signal,
         takePartNumbers: async (count) => {
           const first = await this.uploads.takePartNumbers(upload, count);
           if (first === null) throw RegistryError.uploadNotFound(upload.id, ...named(repository));
-          if (first + count > 10_000) throw RegistryError.limitExceeded('The upload has too many parts for the store; use larger ones');
+          if (first + count > 10_000)
+            throw RegistryError.limitExceeded('The upload has too many parts for the store; use larger ones');
           return first;
         },
       });
@@ -304,7 +399,8 @@ export class UploadsService {
 }
 
 function assertNext(repository: Repository, upload: Upload, range: ByteRange | undefined): void {
-  if (range && range.first !== upload.offsetBytes) throw RegistryError.notTheNextByte(range.first, positionOf(repository, upload));
+  if (range && range.first !== upload.offsetBytes)
+    throw RegistryError.notTheNextByte(range.first, positionOf(repository, upload));
 }
 
 function isCommitted(staged: StagedBlob | null): staged is { committed: string } {

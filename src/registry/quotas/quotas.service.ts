@@ -30,7 +30,9 @@ export class QuotasService {
   effective(overrides: QuotaOverride[]): Limits {
     if (overrides.length === 0) return this.defaults;
     const limits: Record<QuotaName, number | null> = { ...this.defaults };
-    for (const { name, value } of overrides.toSorted((a, b) => Number(a.ofRepository) - Number(b.ofRepository))) {
+    for (const { name, value } of overrides.toSorted(
+      (a, b) => Number(a.ofRepository) - Number(b.ofRepository),
+    )) {
       if (name in limits) limits[name as QuotaName] = value;
     }
     return limits;

@@ -60,7 +60,10 @@ export class RepositoriesRepository {
    * Counts and inserts in one transaction.
    * @returns the repository, or which of the two conditions stood against it
    */
-  async create(registry: RegistryAddress, input: NewRepository): Promise<Repository | 'exists' | { limit: number }> {
+  async create(
+    registry: RegistryAddress,
+    input: NewRepository,
+  ): Promise<Repository | 'exists' | { limit: number }> {
     const registryRow = await this.requireRegistry(registry);
     const limits = this.quotas.effective(await this.registryQuotas(registryRow));
     const created = await inTransaction(this.prisma, async (tx) => {
@@ -75,7 +78,8 @@ export class RepositoriesRepository {
       if (id === undefined) throw new Undone('exists');
       const limit = limits.repositoriesPerRegistry;
       if (limit !== null && Number(counted!.count) > limit) throw new Undone({ limit });
-      if (input.tags.length > 0) await tx.repositoryTag.createMany({ data: input.tags.map((tag) => ({ repositoryId: id, ...tag })) });
+      if (input.tags.length > 0)
+        await tx.repositoryTag.createMany({ data: input.tags.map((tag) => ({ repositoryId: id, ...tag })) });
       return true as const;
     }).catch((error: unknown) => {
       if (error instanceof Undone) return error.reason;
@@ -104,13 +108,24 @@ export class RepositoriesRepository {
   }
 
   /** @returns false when the repository is gone */
-  async setTagMutability(id: bigint, tagMutability: TagMutability, exclusionFilters: string[]): Promise<boolean> {
-    const { count } = await this.prisma.repository.updateMany({ where: { id }, data: { tagMutability, exclusionFilters } });
+  async setTagMutability(
+    id: bigint,
+    tagMutability: TagMutability,
+    exclusionFilters: string[],
+  ): Promise<boolean> {
+    const { count } = await this.prisma.repository.updateMany({
+      where: { id },
+      data: { tagMutability, exclusionFilters },
+    });
     return count === 1;
   }
 
   async tags(id: bigint): Promise<Tag[]> {
-    return this.prisma.repositoryTag.findMany({ where: { repositoryId: id }, select: { key: true, value: true }, orderBy: { key: 'asc' } });
+    return this.prisma.repositoryTag.findMany({
+      where: { repositoryId: id },
+      select: { key: true, value: true },
+      orderBy: { key: 'asc' },
+    });
   }
 
   /** Adds or replaces tags; `check` sees the count afterwards and may throw to undo. */
@@ -157,7 +172,11 @@ export class RepositoriesRepository {
 
   private async registryQuotas(registryId: bigint): Promise<QuotaOverride[]> {
     const rows = await this.prisma.quota.findMany({ where: { registryId, repositoryId: null } });
-    return rows.map(({ name, value }) => ({ name, value: value === null ? null : Number(value), ofRepository: false }));
+    return rows.map(({ name, value }) => ({
+      name,
+      value: value === null ? null : Number(value),
+      ofRepository: false,
+    }));
   }
 }
 

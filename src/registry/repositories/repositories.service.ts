@@ -43,7 +43,9 @@ export class RepositoriesService {
 
   /** In the order of the names. @throws RegistryError RepositoryNotFound for the first name that is missing */
   async describe(registry: RegistryAddress, names: string[]): Promise<Repository[]> {
-    const found = new Map((await this.repositories.findAll(registry, names)).map((repository) => [repository.name, repository]));
+    const found = new Map(
+      (await this.repositories.findAll(registry, names)).map((repository) => [repository.name, repository]),
+    );
     return [...new Set(names)].map((name) => {
       const repository = found.get(name);
       if (!repository) throw RegistryError.repositoryNotFound(name, registry.accountId);
@@ -66,7 +68,12 @@ export class RepositoriesService {
   }
 
   /** Holds for pushes from now on; tags that exist stay. @throws RegistryError InvalidParameter, RepositoryNotFound */
-  async setTagMutability(registry: RegistryAddress, name: string, mutability: TagMutability, filters: string[] | undefined): Promise<void> {
+  async setTagMutability(
+    registry: RegistryAddress,
+    name: string,
+    mutability: TagMutability,
+    filters: string[] | undefined,
+  ): Promise<void> {
     const repository = await this.require(registry, name);
     assertExclusionFilters(mutability, filters);
     const done = await this.repositories.setTagMutability(repository.id, mutability, filters ?? []);

@@ -26,7 +26,11 @@ export function assertTagKey(key: string): void {
 
 /** @throws RegistryError TooManyTags */
 export function assertTagCount(count: number): void {
-  if (count > MAX_TAGS) throw new RegistryError('TooManyTags', `The number of tags exceeds the maximum of ${MAX_TAGS} per resource`);
+  if (count > MAX_TAGS)
+    throw new RegistryError(
+      'TooManyTags',
+      `The number of tags exceeds the maximum of ${MAX_TAGS} per resource`,
+    );
 }
 
 function invalid(why: string): RegistryError {

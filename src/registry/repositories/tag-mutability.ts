@@ -19,12 +19,18 @@ export function assertExclusionFilters(mutability: TagMutability, filters: strin
     );
   }
   if (filters?.some((filter) => filter.split('*').length - 1 > MAX_WILDCARDS)) {
-    throw RegistryError.invalidParameter('imageTagMutabilityExclusionFilters', `must not contain more than ${MAX_WILDCARDS} wildcards`);
+    throw RegistryError.invalidParameter(
+      'imageTagMutabilityExclusionFilters',
+      `must not contain more than ${MAX_WILDCARDS} wildcards`,
+    );
   }
 }
 
 /** Whether an existing tag may be pointed at another image. */
-export function mayMoveTag(repository: Pick<Repository, 'tagMutability' | 'exclusionFilters'>, tag: string): boolean {
+export function mayMoveTag(
+  repository: Pick<Repository, 'tagMutability' | 'exclusionFilters'>,
+  tag: string,
+): boolean {
   const excluded = repository.exclusionFilters.some((filter) => matchesWildcard(filter, tag));
   switch (repository.tagMutability) {
     case 'MUTABLE':

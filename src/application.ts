@@ -1,0 +1,61 @@
+import 'reflect-metadata';
+import type { Server } from 'node:http';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { Logger } from 'nestjs-pino';
+import { AppModule } from './app.module.js';
+import { ByteBudget } from './blob-store/byte-budget.js';
+import type { Config } from './config/config.js';
+import { Authenticator } from './identity/authentication/authenticator.js';
+import { registerEarlyAuthentication } from './identity/authentication/early-authentication.js';
+import { registerRequestId } from './observability/request-id.js';
+import { RequestLog } from './observability/request-log.js';
+import { registerBodyParsers } from './protocols/body-parsers.js';
+import { fastifyOptions } from './protocols/http-server-options.js';
+
+export interface Application {
+  app: NestFastifyApplication;
+  /** Opens the operator's port and, unless this is a worker, the clients'. @returns where clients reach it */
+  listen(): Promise<{ url: string }>;
+  /** Takes no new requests, lets running ones finish for as long as configured, then ends everything. */
+  close(): Promise<void>;
+}
+
+/** The service, wired and with its database and store ready, not yet listening. */
+export async function createApplication(config: Config): Promise<Application> {
+  const adapter = new FastifyAdapter(fastifyOptions());
+  const app = await NestFactory.create<NestFastifyApplication>(AppModule.with(config), adapter, {
+    bodyParser: false,
+    bufferLogs: true,
+    abortOnError: false,
+    routeConflictPolicy: { duplicate: 'error', shadow: 'warn' },
+  });
+  app.useLogger(app.get(Logger));
+  const instance = adapter.getInstance();
+  // The order matters: name a request, follow it, make its body harmless, and only then refuse it.
+  registerRequestId(instance);
+  app.get(RequestLog).register(instance);
+  registerBodyParsers(instance, app.get(ByteBudget));
+  registerEarlyAuthentication(instance, app.get(Authenticator));
+  return {
+    app,
+    async listen() {
+      if (config.STOWAGE_ROLE === 'worker') {
+        await app.init();
+        return { url: '' };
+      }
+      await app.listen(config.STOWAGE_PORT, config.STOWAGE_HOST);
+      return { url: await app.getUrl() };
+    },
+    async close() {
+      const server = app.getHttpServer() as unknown as Server;
+      server.closeIdleConnections();
+      const cut = setTimeout(() => server.closeAllConnections(), config.STOWAGE_SHUTDOWN_SECONDS * 1000);
+      try {
+        await app.close();
+      } finally {
+        clearTimeout(cut);
+      }
+    },
+  };
+}

@@ -1,0 +1,108 @@
+import {
+  type BeforeApplicationShutdown,
+  Inject,
+  Injectable,
+  Logger,
+  type OnApplicationBootstrap,
+} from '@nestjs/common';
+import { DiscoveryService, MetadataScanner, Reflector } from '@nestjs/core';
+import {
+  Logger as WorkerLogger,
+  parseCronItems,
+  run,
+  type Runner,
+  runMigrations,
+  type Task,
+} from 'graphile-worker';
+import { CONFIG, type Config } from '../config/config.js';
+import { PostgresServer } from '../database/postgres-server.js';
+import { SCHEDULED_JOB, type Schedule } from './scheduled-job.decorator.js';
+
+/** Milliseconds between looks for jobs; scheduled ones are in no hurry. */
+const POLL_MS = 10_000;
+const CONCURRENT_JOBS = 2;
+
+interface Job extends Schedule {
+  work: (signal: AbortSignal) => Promise<unknown>;
+}
+
+/** Runs the scheduled jobs of all capabilities through a queue in PostgreSQL, in processes of role `worker` or `both`. */
+@Injectable()
+export class JobsRunner implements OnApplicationBootstrap, BeforeApplicationShutdown {
+  private readonly logger = new Logger(JobsRunner.name);
+  private readonly stopping = new AbortController();
+  private runner?: Runner;
+
+  constructor(
+    private readonly discovery: DiscoveryService,
+    private readonly scanner: MetadataScanner,
+    private readonly reflector: Reflector,
+    private readonly database: PostgresServer,
+    @Inject(CONFIG) private readonly config: Config,
+  ) {}
+
+  async onApplicationBootstrap(): Promise<void> {
+    const options = { connectionString: this.database.url, logger: this.workerLogger() };
+    await runMigrations(options);
+    if (this.config.STOWAGE_ROLE === 'api') return;
+    const jobs = this.jobs();
+    this.runner = await run({
+      ...options,
+      concurrency: CONCURRENT_JOBS,
+      maxPoolSize: CONCURRENT_JOBS + 2,
+      pollInterval: POLL_MS,
+      noHandleSignals: true,
+      taskList: Object.fromEntries(jobs.map((job) => [job.name, this.task(job)])),
+      parsedCronItems: parseCronItems(
+        jobs.map(({ name, cron }) => ({
+          task: name,
+          match: cron,
+          // One at a time over all processes; a run that is waiting or running is not doubled.
+          options: { jobKey: name, jobKeyMode: 'preserve_run_at', queueName: name, maxAttempts: 3 },
+        })),
+      ),
+    });
+  }
+
+  /** Running jobs stop at their next step and are run again later. */
+  async beforeApplicationShutdown(): Promise<void> {
+    this.stopping.abort();
+    await this.runner?.stop();
+  }
+
+  private jobs(): Job[] {
+    return this.discovery.getProviders().flatMap(({ instance }) => {
+      const provider = instance as Record<string, unknown> | null;
+      if (!provider || typeof provider !== 'object') return [];
+      return this.scanner.getAllMethodNames(Object.getPrototypeOf(provider) as object).flatMap((method) => {
+        const work = provider[method];
+        const schedule =
+          typeof work === 'function'
+            ? this.reflector.get<Schedule | undefined>(SCHEDULED_JOB, work)
+            : undefined;
+        return schedule
+          ? [{ ...schedule, work: (signal: AbortSignal) => (work as Job['work']).call(provider, signal) }]
+          : [];
+      });
+    });
+  }
+
+  private task({ name, work }: Job): Task {
+    return async () => {
+      try {
+        await work(this.stopping.signal);
+      } catch (error) {
+        this.logger.error({ msg: `The job ${name} failed and will be tried again`, err: error });
+        throw error;
+      }
+    };
+  }
+
+  private workerLogger(): WorkerLogger {
+    return new WorkerLogger(() => (level, message) => {
+      if (level === 'error') this.logger.error(message);
+      else if (level === 'warning') this.logger.warn(message);
+      else this.logger.debug(message);
+    });
+  }
+}

@@ -1,0 +1,15 @@
+import { Module } from '@nestjs/common';
+import { QuotasModule } from '../quotas/quotas.module.js';
+import { RepositoriesModule } from '../repositories/repositories.module.js';
+import { ImagesEcrController } from './images.ecr.controller.js';
+import { ImagesRepository } from './images.repository.js';
+import { ImagesService } from './images.service.js';
+import { ManifestsOciController } from './manifests.oci.controller.js';
+import { TagsOciController } from './tags.oci.controller.js';
+
+@Module({
+  imports: [QuotasModule, RepositoriesModule],
+  controllers: [ImagesEcrController, ManifestsOciController, TagsOciController],
+  providers: [ImagesRepository, ImagesService],
+})
+export class ImagesModule {}

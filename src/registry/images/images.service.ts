@@ -1,0 +1,314 @@
+import { createHash } from 'node:crypto';
+import { Injectable } from '@nestjs/common';
+import { Digest } from '../../domain/digest.js';
+import { type ImageIdentifier, isTag } from '../../domain/image-reference.js';
+import { cutPage, type Page, type PageRequest } from '../../domain/page.js';
+import type { RegistryAddress } from '../../domain/registry-address.js';
+import { RegistryError } from '../../domain/registry-error.js';
+import { QuotasService } from '../quotas/quotas.service.js';
+import { RepositoriesService } from '../repositories/repositories.service.js';
+import { named, type Repository } from '../repositories/repository.js';
+import { mayMoveTag } from '../repositories/tag-mutability.js';
+import { type ImageManifest, parseManifest } from './image-manifest.js';
+import type { ImageDetail, ImageFailure, Referrer, StoredImage, TagStatus } from './image.js';
+import { identifierFault, imageFailure } from './image-failures.js';
+import { ImagesRepository, type Pushed, type Removed } from './images.repository.js';
+
+export interface Push {
+  bytes: Buffer;
+  /** As the client declares it beside the bytes. */
+  mediaType?: string | undefined;
+  tags: string[];
+  /** The digest the client expects. */
+  digest?: string | undefined;
+}
+
+export interface PushedImage {
+  digest: string;
+  manifest: ImageManifest;
+  /** False when digest and every tag were there already. */
+  changed: boolean;
+}
+
+/** A pull is recorded at most once in so long. Milliseconds. */
+const PULL_RESOLUTION_MS = 3_600_000;
+
+/** Rules of images: what a push needs, what a tag may do, what may go. */
+@Injectable()
+export class ImagesService {
+  constructor(
+    private readonly images: ImagesRepository,
+    private readonly repositories: RepositoriesService,
+    private readonly quotas: QuotasService,
+  ) {}
+
+  /**
+   * Stores the exact bytes under the digest of the exact bytes.
+   * @throws RegistryError RepositoryNotFound, ManifestInvalid, ImageDigestDoesNotMatch, RequiredLayersNotFound,
+   *   ReferencedImagesNotFound, ImageTagAlreadyExists, LimitExceeded
+   */
+  async push(registry: RegistryAddress, repositoryName: string, push: Push): Promise<PushedImage> {
+    const repository = await this.repositories.require(registry, repositoryName);
+    for (const tag of push.tags)
+      if (!isTag(tag))
+        throw new RegistryError(
+          'TagInvalid',
+          `Invalid parameter at 'imageTag' failed to satisfy constraint: 'must satisfy regular expression '[a-zA-Z0-9-_.]+''`,
+        );
+    const manifest = parseManifest(push.bytes, push.mediaType);
+    this.quotas.require(
+      repository.limits,
+      'layersPerImage',
+      manifest.layers.length,
+      () => 'Limit on number of layers per image exceeded',
+    );
+    const digest = digestOf(push.bytes, push.digest);
+    if (push.digest !== undefined && push.digest !== digest)
+      throw RegistryError.imageDigestDoesNotMatch(push.digest, ...named(repository));
+    const pushed = await this.images.push(repository, {
+      digest,
+      bytes: push.bytes,
+      manifest,
+      tags: [...new Set(push.tags)],
+      mayMoveTag: (tag) => mayMoveTag(repository, tag),
+    });
+    if (pushed.outcome !== 'stored') throw pushRefused(repository, pushed);
+    return { digest, manifest, changed: pushed.changed };
+  }
+
+  /** For a pull, which is recorded. @throws RegistryError RepositoryNotFound, ImageNotFound */
+  async pull(
+    registry: RegistryAddress,
+    repositoryName: string,
+    identifier: ImageIdentifier,
+  ): Promise<StoredImage> {
+    const image = await this.get(registry, repositoryName, identifier);
+    await this.recordPull(image);
+    return image;
+  }
+
+  /** Without recording a pull. @throws RegistryError RepositoryNotFound, ImageNotFound */
+  async get(
+    registry: RegistryAddress,
+    repositoryName: string,
+    identifier: ImageIdentifier,
+  ): Promise<StoredImage> {
+    const found = await this.images.find(registry, repositoryName, identifier);
+    if (!found) throw RegistryError.repositoryNotFound(repositoryName, registry.accountId);
+    if (!found.image) throw RegistryError.imageNotFound(identifier, repositoryName, registry.accountId);
+    return found.image;
+  }
+
+  /** One answer per identifier, in their order. @throws RegistryError RepositoryNotFound */
+  async batchPull(
+    registry: RegistryAddress,
+    repositoryName: string,
+    identifiers: ImageIdentifier[],
+  ): Promise<({ identifier: ImageIdentifier; image: StoredImage } | ImageFailure)[]> {
+    const repository = await this.repositories.require(registry, repositoryName);
+    const answers = [];
+    for (const identifier of identifiers) answers.push(await this.pullOne(repository, identifier));
+    return answers;
+  }
+
+  /**
+   * By tag the tag goes, and the image with its last tag; by digest the image goes with all its tags. An index and the images
+   * it names can go in one call, in any order.
+   * @throws RegistryError RepositoryNotFound
+   */
+  async batchDelete(
+    registry: RegistryAddress,
+    repositoryName: string,
+    identifiers: ImageIdentifier[],
+  ): Promise<{ removed: ImageIdentifier[]; failures: ImageFailure[] }> {
+    const repository = await this.repositories.require(registry, repositoryName);
+    const outcomes = new Map<ImageIdentifier, Removed | ImageFailure>();
+    let waiting = identifiers;
+    for (let progress = true; progress && waiting.length > 0;) {
+      for (const identifier of waiting)
+        outcomes.set(identifier, await this.removeOne(repository, identifier));
+      const referenced = waiting.filter((identifier) => isOutcome(outcomes.get(identifier)!, 'referenced'));
+      progress = referenced.length < waiting.length;
+      waiting = referenced;
+    }
+    const answers = identifiers.map((identifier) => [identifier, outcomes.get(identifier)!] as const);
+    return {
+      removed: answers.flatMap(([, outcome]) =>
+        isOutcome(outcome, 'removed') ? removedIdentifiers(outcome) : [],
+      ),
+      failures: answers.flatMap(([identifier, outcome]) => deletionFailure(identifier, outcome)),
+    };
+  }
+
+  /** At the OCI door a tag that is deleted leaves its image. @throws RegistryError RepositoryNotFound, ImageNotFound, ImageReferencedByManifestList */
+  async delete(
+    registry: RegistryAddress,
+    repositoryName: string,
+    identifier: ImageIdentifier,
+  ): Promise<void> {
+    const repository = await this.repositories.require(registry, repositoryName);
+    const removed = await this.images.remove(repository, identifier, { keepUntagged: true });
+    if (removed.outcome === 'referenced') throw RegistryError.imageReferencedByManifestList(removed.parents);
+    if (removed.outcome !== 'removed') throw RegistryError.imageNotFound(identifier, ...named(repository));
+  }
+
+  /** @throws RegistryError RepositoryNotFound */
+  async listIdentifiers(
+    registry: RegistryAddress,
+    repositoryName: string,
+    tagStatus: TagStatus,
+    page: PageRequest<[string, string]>,
+  ): Promise<Page<{ digest: string; tag: string | null }, [string, string]>> {
+    const repository = await this.repositories.require(registry, repositoryName);
+    return cutPage(
+      await this.images.listIdentifiers(repository, tagStatus, page),
+      page.limit,
+      ({ key }) => key,
+    );
+  }
+
+  /** @throws RegistryError RepositoryNotFound */
+  async list(
+    registry: RegistryAddress,
+    repositoryName: string,
+    tagStatus: TagStatus,
+    page: PageRequest,
+  ): Promise<Page<ImageDetail>> {
+    const repository = await this.repositories.require(registry, repositoryName);
+    return cutPage(await this.images.listDetails(repository, tagStatus, page), page.limit, ({ id }) =>
+      String(id),
+    );
+  }
+
+  /** In push order. @throws RegistryError RepositoryNotFound, ImageNotFound for the first one that is missing */
+  async describe(
+    registry: RegistryAddress,
+    repositoryName: string,
+    identifiers: ImageIdentifier[],
+  ): Promise<ImageDetail[]> {
+    const repository = await this.repositories.require(registry, repositoryName);
+    const details = await this.images.detailsOf(repository, identifiers);
+    for (const identifier of identifiers) {
+      if (!details.some((detail) => isThis(detail, identifier)))
+        throw RegistryError.imageNotFound(identifier, ...named(repository));
+    }
+    return details;
+  }
+
+  /** @throws RegistryError RepositoryNotFound */
+  async listTags(
+    registry: RegistryAddress,
+    repositoryName: string,
+    page: PageRequest,
+  ): Promise<Page<string>> {
+    const repository = await this.repositories.require(registry, repositoryName);
+    return cutPage(await this.images.listTags(repository, page), page.limit, (tag) => tag);
+  }
+
+  /** Empty for a subject nobody pushed. @throws RegistryError RepositoryNotFound */
+  async listReferrers(
+    registry: RegistryAddress,
+    repositoryName: string,
+    subject: string,
+    artifactTypes: string[],
+    page: PageRequest,
+  ): Promise<Page<Referrer>> {
+    const repository = await this.repositories.require(registry, repositoryName);
+    return cutPage(
+      await this.images.listReferrers(repository, subject, artifactTypes, page),
+      page.limit,
+      ({ id }) => String(id),
+    );
+  }
+
+  private async pullOne(
+    repository: Repository,
+    identifier: ImageIdentifier,
+  ): Promise<{ identifier: ImageIdentifier; image: StoredImage } | ImageFailure> {
+    const fault = identifierFault(identifier);
+    if (fault) return fault;
+    const found = await this.images.find(repository.registry, repository.name, identifier);
+    if (!found?.image) return imageFailure(identifier, 'ImageNotFound');
+    if (
+      identifier.digest !== undefined &&
+      identifier.tag !== undefined &&
+      !(await this.images.hasTag(repository, identifier.tag, identifier.digest))
+    ) {
+      return imageFailure(identifier, 'ImageTagDoesNotMatchDigest');
+    }
+    await this.recordPull(found.image);
+    return { identifier, image: found.image };
+  }
+
+  private async removeOne(
+    repository: Repository,
+    identifier: ImageIdentifier,
+  ): Promise<Removed | ImageFailure> {
+    return identifierFault(identifier) ?? this.images.remove(repository, identifier, { keepUntagged: false });
+  }
+
+  private async recordPull({ id, lastPulledAt }: StoredImage): Promise<void> {
+    if (lastPulledAt && Date.now() - lastPulledAt.getTime() < PULL_RESOLUTION_MS) return;
+    await this.images.touchPulled(id);
+  }
+}
+
+/** In the algorithm the client named, sha256 otherwise. */
+function digestOf(bytes: Buffer, expected: string | undefined): string {
+  const algorithm = expected?.startsWith('sha512:') ? 'sha512' : 'sha256';
+  return String(Digest.of(algorithm, createHash(algorithm).update(bytes).digest()));
+}
+
+function isThis(detail: ImageDetail, { digest, tag }: ImageIdentifier): boolean {
+  return (
+    (digest === undefined || detail.digest === digest) && (tag === undefined || detail.tags.includes(tag))
+  );
+}
+
+function isOutcome<Outcome extends Removed['outcome']>(
+  result: Removed | ImageFailure,
+  outcome: Outcome,
+): result is Extract<Removed, { outcome: Outcome }> {
+  return 'outcome' in result && result.outcome === outcome;
+}
+
+/** ECR answers one entry for each tag that went, or the digest alone for an untagged image. */
+function removedIdentifiers({ digest, tags }: { digest: string; tags: string[] }): ImageIdentifier[] {
+  return tags.length === 0 ? [{ digest }] : tags.map((tag) => ({ digest, tag }));
+}
+
+function deletionFailure(identifier: ImageIdentifier, result: Removed | ImageFailure): ImageFailure[] {
+  if (!('outcome' in result)) return [result];
+  switch (result.outcome) {
+    case 'removed':
+      return [];
+    case 'missing':
+      return [imageFailure(identifier, 'ImageNotFound')];
+    case 'tag-mismatch':
+      return [imageFailure(identifier, 'ImageTagDoesNotMatchDigest')];
+    case 'referenced':
+      return [imageFailure(identifier, 'ImageReferencedByManifestList', result.parents)];
+  }
+}
+
+function pushRefused(repository: Repository, pushed: Exclude<Pushed, { outcome: 'stored' }>): RegistryError {
+  const [name, registryId] = named(repository);
+  switch (pushed.outcome) {
+    case 'layers-missing':
+      return RegistryError.requiredLayersNotFound(pushed.digests, name, registryId);
+    case 'children-missing':
+      return RegistryError.referencedImagesNotFound(pushed.digests, name, registryId);
+    case 'tag-immutable':
+      return RegistryError.imageTagAlreadyExists(pushed.tag, name);
+    case 'repository-gone':
+      return RegistryError.repositoryNotFound(name, registryId);
+    case 'images-exceeded':
+      return RegistryError.limitExceeded(
+        `The repository with name '${name}' in registry with id '${registryId}' already has the maximum allowed number of images which is '${repository.limits.imagesPerRepository}'`,
+      );
+    case 'tags-exceeded':
+      return RegistryError.limitExceeded(
+        `Adding tag '${pushed.tag}' to an image in the repository with name '${name}' in registry with id '${registryId}' exceeds the maximum allowed number of tags per image which is '${repository.limits.tagsPerImage}'`,
+      );
+  }
+}

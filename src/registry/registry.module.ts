@@ -1,0 +1,8 @@
+import { Module } from '@nestjs/common';
+import { ImagesModule } from './images/images.module.js';
+import { LayersModule } from './layers/layers.module.js';
+import { RepositoriesModule } from './repositories/repositories.module.js';
+import { SettingsModule } from './settings/settings.module.js';
+
+@Module({ imports: [SettingsModule, RepositoriesModule, LayersModule, ImagesModule] })
+export class RegistryModule {}

@@ -1,0 +1,5 @@
+import { Module } from '@nestjs/common';
+import { SettingsEcrController } from './settings.ecr.controller.js';
+
+@Module({ controllers: [SettingsEcrController] })
+export class SettingsModule {}
