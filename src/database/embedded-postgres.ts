@@ -1,5 +1,4 @@
-import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
-import { randomBytes, randomUUID } from 'node:crypto';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,14 +7,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { lockDataDir, type DataDirLock } from './data-dir-lock.js';
 import {
+  chownTo,
   EmbeddedPostgresError,
   findPostgresBinaries,
+  launch,
   launcherFor,
   postgresOwner,
   type Launcher,
   type PostgresBinaries,
 } from './postgres-binaries.js';
-import { endInitdb, endLeftovers } from './postgres-processes.js';
+import { initialise, USER } from './postgres-data.js';
+import { endLeftovers } from './postgres-processes.js';
 
 export interface EmbeddedPostgres {
   /** For `pg` and everything built on it: over a unix socket, with a password only the data folder knows. */
@@ -32,7 +34,6 @@ export interface EmbeddedPostgresOptions {
   log?: (message: string) => void;
 }
 
-const USER = 'stowage';
 const DATABASE = 'stowage';
 const SOCKET = '.s.PGSQL.5432';
 /** A predecessor on the same folder may be on its way out. */
@@ -69,52 +70,6 @@ export async function startEmbeddedPostgres(
     lock.release();
     throw error;
   }
-}
-
-/** Built aside and renamed into place: a kill half-way leaves nothing that looks like a database. */
-async function initialise(home: string, binaries: PostgresBinaries, launcher: Launcher): Promise<void> {
-  const parent = join(home, '..');
-  for (const name of fs.readdirSync(parent).filter((entry) => entry.startsWith('postgres.init-'))) {
-    await endInitdb(join(parent, name));
-    fs.rmSync(join(parent, name), { recursive: true, maxRetries: 5 });
-  }
-  if (fs.existsSync(home)) return;
-  const draft = join(parent, `postgres.init-${randomUUID()}`);
-  fs.mkdirSync(draft, { mode: 0o700 });
-  const password = join(draft, 'password');
-  fs.writeFileSync(password, randomBytes(24).toString('hex'), { mode: 0o600, flush: true });
-  for (const path of [draft, password]) chownTo(launcher, path);
-  const flags = ['--auth=scram-sha-256', '--encoding=UTF8', '--locale=C', '--no-instructions'];
-  const command = [binaries.initdb, '-D', join(draft, 'data'), '-U', USER, '--pwfile', password, ...flags];
-  const initdb = launch(launcher, command, draft, ['ignore', 'ignore', 'pipe']);
-  const complaints: Buffer[] = [];
-  initdb.stderr?.on('data', (chunk: Buffer) => complaints.push(chunk));
-  const [code] = (await once(initdb, 'close')) as [number | null];
-  if (code !== 0) {
-    const complaint = Buffer.concat(complaints).toString().trim();
-    throw new EmbeddedPostgresError(
-      `PostgreSQL could not create its data in ${home}: ${complaint || `exit ${code}`}`,
-    );
-  }
-  fs.renameSync(draft, home);
-  syncFolder(parent);
-}
-
-function chownTo({ owner }: Launcher, path: string): void {
-  if (owner) fs.chownSync(path, owner.uid, owner.gid);
-}
-
-function syncFolder(folder: string): void {
-  const descriptor = fs.openSync(folder, 'r');
-  fs.fsyncSync(descriptor);
-  fs.closeSync(descriptor);
-}
-
-/** In a process group of its own: a Ctrl-C at the terminal must reach the database only after the service let go of it. */
-function launch(launcher: Launcher, command: string[], cwd: string, stdio: StdioOptions): ChildProcess {
-  const [program, ...args] = [...launcher.prefix, ...command];
-  const env = { PATH: process.env['PATH'], LC_ALL: 'C', TZ: 'UTC' };
-  return spawn(program!, args, { ...launcher.processOwner, cwd, stdio, env, detached: true });
 }
 
 class Server implements EmbeddedPostgres {

@@ -1,5 +1,5 @@
-import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, statSync, symlinkSync } from 'node:fs';
+import { spawn, spawnSync, type ChildProcess, type StdioOptions } from 'node:child_process';
+import { chownSync, existsSync, readFileSync, statSync, symlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 
@@ -116,4 +116,21 @@ function closedFolder(path: string, owner: ProcessOwner): string | undefined {
     if ((mode & enter) === 0) return folder;
     if (folder === dirname(folder)) return undefined;
   }
+}
+
+/** In a process group of its own: a Ctrl-C at the terminal must reach the database only after the service let go of it. */
+export function launch(
+  launcher: Launcher,
+  command: string[],
+  cwd: string,
+  stdio: StdioOptions,
+): ChildProcess {
+  const [program, ...args] = [...launcher.prefix, ...command];
+  const env = { PATH: process.env['PATH'], LC_ALL: 'C', TZ: 'UTC' };
+  return spawn(program!, args, { ...launcher.processOwner, cwd, stdio, env, detached: true });
+}
+
+/** Gives a file to whom the program runs as. */
+export function chownTo({ owner }: Launcher, path: string): void {
+  if (owner) chownSync(path, owner.uid, owner.gid);
 }

@@ -39,7 +39,7 @@ export const ERROR_TABLE: Readonly<Record<RegistryErrorCode, ErrorRow>> = {
   ImageDigestDoesNotMatch: row('ImageDigestDoesNotMatchException', 400, 'MANIFEST_INVALID', 400),
   ReferencedImagesNotFound: row('ReferencedImagesNotFoundException', 400, 'MANIFEST_BLOB_UNKNOWN', 404),
   // Only the OCI door refuses a whole request for this; BatchDeleteImage reports it beside its successes.
-  ImageReferencedByManifestList: row('InvalidParameterException', 400, 'DENIED', 403),
+  ImageReferencedByManifestList: row('InvalidParameterException', 400, 'UNSUPPORTED', 405),
   ManifestInvalid: row('InvalidParameterException', 400, 'MANIFEST_INVALID', 400),
   RequiredLayersNotFound: row('LayersNotFoundException', 400, 'MANIFEST_BLOB_UNKNOWN', 404),
 

@@ -57,7 +57,7 @@ export function parseManifest(bytes: Buffer, declared: string | undefined): Imag
   const document = parseJson(bytes);
   const inside =
     typeof document === 'object' && document !== null && 'mediaType' in document
-      ? document.mediaType
+      ? (document.mediaType ?? undefined)
       : undefined;
   const mediaType = declared ?? inside;
   // A body that says one thing inside and another outside means different things to different clients (CVE-2021-41190).

@@ -12,6 +12,8 @@ import type { ImageDetail, Referrer, StoredImage, TagStatus } from './image.js';
 
 export interface NewImage {
   digest: string;
+  /** Digest of the same bytes in the other algorithm: an image stored under it is this image. */
+  alias: string | null;
   bytes: Buffer;
   manifest: ImageManifest;
   tags: string[];
@@ -20,7 +22,7 @@ export interface NewImage {
 
 /** What a push did or what stood against it. */
 export type Pushed =
-  | { outcome: 'stored'; changed: boolean }
+  | { outcome: 'stored'; digest: string; changed: boolean }
   | { outcome: 'layers-missing' | 'children-missing'; digests: string[] }
   | { outcome: 'tag-immutable'; tag: string }
   | { outcome: 'images-exceeded' | 'repository-gone' }
@@ -198,14 +200,15 @@ export class ImagesRepository {
   private async pushIn(tx: Tx, repository: Repository, image: NewImage): Promise<Pushed> {
     const layers = await this.lockLayers(tx, repository, image.manifest);
     const children = await this.lockChildren(tx, repository, image.manifest);
-    const { id, inserted } = await this.insertImage(tx, repository, image, children);
+    const digest = await this.digestInUse(tx, repository, image);
+    const { id, inserted } = await this.insertImage(tx, repository, { ...image, digest }, children);
     if (inserted) await this.insertReferences(tx, repository, id, layers, children);
     let changed = inserted;
     for (const tag of image.tags)
       changed = (await this.putTag(tx, repository, id, tag, image.mayMoveTag)) || changed;
     await this.assertTagCount(tx, repository, id, image.tags);
     if (inserted) await this.countImage(tx, repository);
-    return { outcome: 'stored', changed };
+    return { outcome: 'stored', digest, changed };
   }
 
   /** Locks the links of every layer the manifest names, so that none can be collected before the image references it. */
@@ -247,6 +250,14 @@ export class ImagesRepository {
     const missing = wanted.filter((digest) => !rows.some((row) => row.digest === digest));
     if (missing.length > 0) throw new Refused({ outcome: 'children-missing', digests: missing });
     return rows;
+  }
+
+  /** A tag put on bytes that were pushed by their SHA-512 names that image, not a second one. */
+  private async digestInUse(tx: Tx, repository: Repository, { digest, alias }: NewImage): Promise<string> {
+    if (alias === null) return digest;
+    const rows = await tx.$queryRaw<{ digest: string }[]>`
+      SELECT digest FROM image WHERE repository_id = ${repository.id} AND digest = ANY(${[digest, alias]}::text[])`;
+    return rows.length === 1 ? rows[0]!.digest : digest;
   }
 
   private async insertImage(

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
-import { Digest } from '../../domain/digest.js';
+import { Digest, type DigestAlgorithm } from '../../domain/digest.js';
 import { type ImageIdentifier, isTag } from '../../domain/image-reference.js';
 import { cutPage, type Page, type PageRequest } from '../../domain/page.js';
 import type { RegistryAddress } from '../../domain/registry-address.js';
@@ -62,18 +62,19 @@ export class ImagesService {
       manifest.layers.length,
       () => 'Limit on number of layers per image exceeded',
     );
-    const digest = digestOf(push.bytes, push.digest);
+    const digest = digestOf(push.bytes, push.digest?.startsWith('sha512:') ? 'sha512' : 'sha256');
     if (push.digest !== undefined && push.digest !== digest)
       throw RegistryError.imageDigestDoesNotMatch(push.digest, ...named(repository));
     const pushed = await this.images.push(repository, {
       digest,
+      alias: push.digest === undefined ? digestOf(push.bytes, 'sha512') : null,
       bytes: push.bytes,
       manifest,
       tags: [...new Set(push.tags)],
       mayMoveTag: (tag) => mayMoveTag(repository, tag),
     });
     if (pushed.outcome !== 'stored') throw pushRefused(repository, pushed);
-    return { digest, manifest, changed: pushed.changed };
+    return { digest: pushed.digest, manifest, changed: pushed.changed };
   }
 
   /** For a pull, which is recorded. @throws RegistryError RepositoryNotFound, ImageNotFound */
@@ -253,9 +254,7 @@ export class ImagesService {
   }
 }
 
-/** In the algorithm the client named, sha256 otherwise. */
-function digestOf(bytes: Buffer, expected: string | undefined): string {
-  const algorithm = expected?.startsWith('sha512:') ? 'sha512' : 'sha256';
+function digestOf(bytes: Buffer, algorithm: DigestAlgorithm): string {
   return String(Digest.of(algorithm, createHash(algorithm).update(bytes).digest()));
 }
 
