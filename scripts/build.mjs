@@ -1,6 +1,6 @@
 /** `npm run build`: the Prisma client, then dist. Does nothing while both are newer than what they are made from. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -9,6 +9,8 @@ const ROOT = join(import.meta.dirname, '..');
 const BIN = join(ROOT, 'node_modules/.bin');
 const CLIENT = join(ROOT, 'src/database/generated');
 const DIST = join(ROOT, 'dist');
+// Beside it, since source maps count folders.
+const NEXT_DIST = join(ROOT, 'dist.next');
 
 const steps = [
   {
@@ -21,15 +23,19 @@ const steps = [
     label: 'dist',
     stamp: join(DIST, '.built'),
     sources: ['src', 'tsconfig.json', 'tsconfig.build.json', 'node_modules/typescript/package.json'],
-    command: ['tsc', '-p', 'tsconfig.build.json'],
-    // A file whose source is gone must not live on.
-    before: () => rmSync(DIST, { recursive: true, force: true }),
+    command: ['tsc', '-p', 'tsconfig.build.json', '--outDir', 'dist.next'],
+    // Built aside and put in place when it is whole; what is left of an earlier build goes with it.
+    before: () => rmSync(NEXT_DIST, { recursive: true, force: true }),
+    after: () => {
+      rmSync(DIST, { recursive: true, force: true });
+      renameSync(NEXT_DIST, DIST);
+    },
   },
 ];
 
 /** @throws when a step fails; the tool's output has been shown */
 export async function build() {
-  for (const { label, stamp, sources, command, before } of steps) {
+  for (const { label, stamp, sources, command, before, after } of steps) {
     const startedAt = new Date();
     if (isNewer(stamp, sources)) continue;
     console.error(`Building: ${label}`);
@@ -41,6 +47,7 @@ export async function build() {
       env: { ...process.env, PATH: `${BIN}${delimiter}${process.env.PATH}`, PRISMA_HIDE_UPDATE_MESSAGE: '1' },
     });
     if (error || status !== 0) throw new Error(`${command.join(' ')} failed`, { cause: error });
+    after?.();
     if (!existsSync(stamp)) writeFileSync(stamp, '');
     // The moment before the step: what changed while it ran is built next time.
     utimesSync(stamp, startedAt, startedAt);

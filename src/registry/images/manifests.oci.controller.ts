@@ -62,7 +62,7 @@ export class ManifestsOciController {
       .header('location', `/v2/${name}/manifests/${digest}`)
       .header('docker-content-digest', digest);
     if (manifest.subjectDigest !== null) void reply.header('oci-subject', manifest.subjectDigest);
-    if (reference.digest !== undefined) for (const tag of named) void reply.header('oci-tag', tag);
+    if (reference.digest !== undefined && named.length > 0) void reply.header('oci-tag', named.join(', '));
     await reply.send();
   }
 
