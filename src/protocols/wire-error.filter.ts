@@ -13,6 +13,8 @@ export class WireErrorFilter implements ExceptionFilter {
 }
 
 const logger = new Logger('WireError');
+/** Bytes of a refused body that are still read. */
+const MOST_DRAINED_BYTES = 8 * 1024 * 1024;
 
 /** Also for Fastify's `frameworkErrors`, which are raised before Nest knows of the request. */
 export function answerWithError(thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
@@ -30,8 +32,23 @@ export function answerWithError(thrown: unknown, request: FastifyRequest, reply:
   for (const stale of ['content-length', 'content-range', 'etag', 'docker-content-digest'])
     void reply.removeHeader(stale);
   void reply.status(status).headers(headers);
+  if (!request.raw.complete) drainAtMost(request, reply);
   // Never a string: Fastify would append a charset to the content type.
   void reply.send(wire.method === 'HEAD' ? undefined : body);
+}
+
+/**
+ * Reads on a little after a refusal, so that the client finds the answer instead of a reset, and hangs up on one that keeps
+ * sending: the rest of a layer is not worth its bandwidth.
+ */
+function drainAtMost({ raw }: FastifyRequest, reply: FastifyReply): void {
+  reply.raw.once('finish', () => {
+    let drained = 0;
+    raw.on('data', (chunk: Buffer) => {
+      drained += chunk.length;
+      if (drained > MOST_DRAINED_BYTES) raw.socket.destroy();
+    });
+  });
 }
 
 export function wireRequest(request: FastifyRequest): WireRequest {

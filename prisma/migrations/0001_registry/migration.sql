@@ -25,7 +25,8 @@ CREATE TABLE "image" (
 CREATE TABLE "image_tag" (
     "id" BIGSERIAL NOT NULL,
     "repository_id" BIGINT NOT NULL,
-    "tag" VARCHAR(300) NOT NULL,
+    -- Byte order: listings page through it the same way on every server.
+    "tag" VARCHAR(300) COLLATE "C" NOT NULL,
     "image_id" BIGINT NOT NULL,
 
     CONSTRAINT "image_tag_pkey" PRIMARY KEY ("repository_id","tag")
@@ -152,7 +153,7 @@ CREATE TABLE "registry" (
 CREATE TABLE "repository" (
     "id" BIGSERIAL NOT NULL,
     "registry_id" BIGINT NOT NULL,
-    "name" VARCHAR(256) NOT NULL,
+    "name" VARCHAR(256) COLLATE "C" NOT NULL,
     "created_at" TIMESTAMPTZ(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
     "tag_mutability" "tag_mutability" NOT NULL DEFAULT 'MUTABLE',
     "exclusion_filters" TEXT[] DEFAULT ARRAY[]::TEXT[],

@@ -1,3 +1,4 @@
+import { isPlainText } from '../../domain/plain-text.js';
 import { RegistryError } from '../../domain/registry-error.js';
 import { SHAPES } from './ecr-constraints.generated.js';
 import type { Shape } from './shape.js';
@@ -20,6 +21,7 @@ export function readValue(shapeName: string, value: unknown): unknown {
       return readMap(shape, value);
     case 'string':
       if (typeof value !== 'string') throw unexpected(value, 'String');
+      if (!isPlainText(value)) throw serialization('A string must not hold NUL or unpaired surrogates');
       return value;
     case 'boolean':
       if (typeof value !== 'boolean') throw unexpected(value, 'Boolean');

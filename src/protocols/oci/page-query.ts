@@ -1,3 +1,4 @@
+import { isPlainText } from '../../domain/plain-text.js';
 import { RegistryError } from '../../domain/registry-error.js';
 
 /** ECR's largest page; a larger `n` is answered with this many items and a link to the rest. */
@@ -19,8 +20,8 @@ export interface PageQuery {
 export function pageQuery(query: unknown, defaultSize: number = DEFAULT_PAGE_SIZE): PageQuery {
   const { n, last } = (query ?? {}) as { n?: unknown; last?: unknown };
   const page: PageQuery = { n: n === undefined ? defaultSize : pageSize(n) };
-  if (last !== undefined && typeof last !== 'string') {
-    throw RegistryError.invalidParameter('last', 'must be given once');
+  if (last !== undefined && (typeof last !== 'string' || !isPlainText(last))) {
+    throw RegistryError.invalidParameter('last', 'must be one plain text');
   }
   if (last !== undefined && last !== '') page.last = last;
   return page;

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { Digest } from '../../domain/digest.js';
+import { isPlainText } from '../../domain/plain-text.js';
 import { RegistryError } from '../../domain/registry-error.js';
 import { isForeignLayer, isIndex, isManifestMediaType, type ManifestMediaType } from './media-types.js';
 
@@ -21,17 +22,16 @@ export interface ImageManifest {
   /** `artifactType`, else the media type of the config. */
   artifactType: string | null;
   annotations: Record<string, string> | null;
-  /** Config and layers, in bytes; 0 for an index. */
-  sizeBytes: number;
 }
 
 const digestText = z.string().refine((text) => Digest.parse(text) !== null, 'digest');
-const descriptor = z.object({ mediaType: z.string().min(1), digest: digestText, size: z.int().min(0) });
-const annotations = z.record(z.string(), z.string()).nullish();
+const text = z.string().refine(isPlainText, 'plain text');
+const descriptor = z.object({ mediaType: text.min(1), digest: digestText, size: z.int().min(0) });
+const annotations = z.record(text, text).nullish();
 const common = {
   schemaVersion: z.literal(2),
   mediaType: z.string().nullish(),
-  artifactType: z.string().nullish(),
+  artifactType: text.nullish(),
   subject: descriptor.nullish(),
   annotations,
 };
@@ -81,7 +81,6 @@ function readImage(document: unknown, mediaType: ManifestMediaType): ImageManife
     subjectDigest: manifest.subject?.digest ?? null,
     artifactType: manifest.artifactType ?? manifest.config.mediaType,
     annotations: manifest.annotations ?? null,
-    sizeBytes: layers.reduce((sum, { size }) => sum + size, 0),
   };
 }
 
@@ -95,7 +94,6 @@ function readIndex(document: unknown, mediaType: ManifestMediaType): ImageManife
     subjectDigest: index.subject?.digest ?? null,
     artifactType: index.artifactType ?? null,
     annotations: index.annotations ?? null,
-    sizeBytes: 0,
   };
 }
 

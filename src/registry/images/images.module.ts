@@ -5,11 +5,12 @@ import { ImagesEcrController } from './images.ecr.controller.js';
 import { ImagesRepository } from './images.repository.js';
 import { ImagesService } from './images.service.js';
 import { ManifestsOciController } from './manifests.oci.controller.js';
+import { PushesRepository } from './pushes.repository.js';
 import { TagsOciController } from './tags.oci.controller.js';
 
 @Module({
   imports: [QuotasModule, RepositoriesModule],
   controllers: [ImagesEcrController, ManifestsOciController, TagsOciController],
-  providers: [ImagesRepository, ImagesService],
+  providers: [ImagesRepository, PushesRepository, ImagesService],
 })
 export class ImagesModule {}

@@ -12,7 +12,9 @@ import { mayMoveTag } from '../repositories/tag-mutability.js';
 import { type ImageManifest, parseManifest } from './image-manifest.js';
 import type { ImageDetail, ImageFailure, Referrer, StoredImage, TagStatus } from './image.js';
 import { identifierFault, imageFailure } from './image-failures.js';
-import { ImagesRepository, type Pushed, type Removed } from './images.repository.js';
+import { ImagesRepository, type Removed } from './images.repository.js';
+import { pushRefused } from './push-refusal.js';
+import { PushesRepository } from './pushes.repository.js';
 
 export interface Push {
   bytes: Buffer;
@@ -38,6 +40,7 @@ const PULL_RESOLUTION_MS = 3_600_000;
 export class ImagesService {
   constructor(
     private readonly images: ImagesRepository,
+    private readonly pushes: PushesRepository,
     private readonly repositories: RepositoriesService,
     private readonly quotas: QuotasService,
   ) {}
@@ -65,7 +68,7 @@ export class ImagesService {
     const digest = digestOf(push.bytes, push.digest?.startsWith('sha512:') ? 'sha512' : 'sha256');
     if (push.digest !== undefined && push.digest !== digest)
       throw RegistryError.imageDigestDoesNotMatch(push.digest, ...named(repository));
-    const pushed = await this.images.push(repository, {
+    const pushed = await this.pushes.push(repository, {
       digest,
       alias: push.digest === undefined ? digestOf(push.bytes, 'sha512') : null,
       bytes: push.bytes,
@@ -287,27 +290,5 @@ function deletionFailure(identifier: ImageIdentifier, result: Removed | ImageFai
       return [imageFailure(identifier, 'ImageTagDoesNotMatchDigest')];
     case 'referenced':
       return [imageFailure(identifier, 'ImageReferencedByManifestList', result.parents)];
-  }
-}
-
-function pushRefused(repository: Repository, pushed: Exclude<Pushed, { outcome: 'stored' }>): RegistryError {
-  const [name, registryId] = named(repository);
-  switch (pushed.outcome) {
-    case 'layers-missing':
-      return RegistryError.requiredLayersNotFound(pushed.digests, name, registryId);
-    case 'children-missing':
-      return RegistryError.referencedImagesNotFound(pushed.digests, name, registryId);
-    case 'tag-immutable':
-      return RegistryError.imageTagAlreadyExists(pushed.tag, name);
-    case 'repository-gone':
-      return RegistryError.repositoryNotFound(name, registryId);
-    case 'images-exceeded':
-      return RegistryError.limitExceeded(
-        `The repository with name '${name}' in registry with id '${registryId}' already has the maximum allowed number of images which is '${repository.limits.imagesPerRepository}'`,
-      );
-    case 'tags-exceeded':
-      return RegistryError.limitExceeded(
-        `Adding tag '${pushed.tag}' to an image in the repository with name '${name}' in registry with id '${registryId}' exceeds the maximum allowed number of tags per image which is '${repository.limits.tagsPerImage}'`,
-      );
   }
 }

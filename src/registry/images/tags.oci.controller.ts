@@ -1,6 +1,8 @@
 import { Controller, Query, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { type Digest } from '../../domain/digest.js';
+import { isPlainText } from '../../domain/plain-text.js';
+import { RegistryError } from '../../domain/registry-error.js';
 import { addressedRegistry, type Caller } from '../../identity/caller.js';
 import { RequestCaller } from '../../identity/request-caller.decorator.js';
 import { nextPageLink } from '../../protocols/oci/links.js';
@@ -41,6 +43,8 @@ export class TagsOciController {
     @Res() reply: FastifyReply,
   ): Promise<void> {
     const artifactTypes = [query.artifactType ?? []].flat();
+    if (!artifactTypes.every(isPlainText))
+      throw RegistryError.invalidParameter('artifactType', 'must be plain text');
     const { n, last } = pageQuery(query);
     const limit = n === 0 ? DEFAULT_PAGE_SIZE : n;
     const after = last !== undefined && /^[0-9]{1,18}$/.test(last) ? last : undefined;

@@ -24,6 +24,7 @@ import { RepositoriesService } from '../repositories/repositories.service.js';
 import { type Availability, LayersService } from './layers.service.js';
 import { PART_SIZE } from './upload.js';
 import { UploadsService } from './uploads.service.js';
+import { CompletionsService } from './completions.service.js';
 
 /** The layer API of the ECR door. */
 @Controller('ecr')
@@ -31,6 +32,7 @@ export class LayersEcrController {
   constructor(
     private readonly repositories: RepositoriesService,
     private readonly uploads: UploadsService,
+    private readonly completions: CompletionsService,
     private readonly layers: LayersService,
   ) {}
 
@@ -75,7 +77,7 @@ export class LayersEcrController {
     const repository = await this.repositories.require(registry, repositoryName!);
     // Digests of algorithms the registry cannot compute are ignored; one that matches is enough.
     const digests = input.layerDigests!.flatMap((text) => Digest.parse(text.toLowerCase()) ?? []);
-    const layer = await this.uploads.complete(repository, uploadId!, { digests, strict: true });
+    const layer = await this.completions.complete(repository, uploadId!, { digests, strict: true });
     return {
       registryId: registry.accountId,
       repositoryName,

@@ -8,6 +8,9 @@ import { DownloadsController } from './downloads.controller.js';
 import { LayersEcrController } from './layers.ecr.controller.js';
 import { LayersRepository } from './layers.repository.js';
 import { LayersService } from './layers.service.js';
+import { CompletionsService } from './completions.service.js';
+import { UploadLeases } from './upload-leases.js';
+import { UploadStaging } from './upload-staging.js';
 import { UploadsOciController } from './uploads.oci.controller.js';
 import { UploadsRepository } from './uploads.repository.js';
 import { UploadsService } from './uploads.service.js';
@@ -20,6 +23,9 @@ import { UploadsService } from './uploads.service.js';
     LayersService,
     UploadsRepository,
     UploadsService,
+    UploadLeases,
+    UploadStaging,
+    CompletionsService,
     CollectionRepository,
     CollectionService,
   ],

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { StagedBlob } from '../../blob-store/blob-store.js';
-import type { UploadPosition } from '../../domain/registry-error.js';
+import type { ByteRange } from '../../domain/byte-range.js';
+import { RegistryError, type UploadPosition } from '../../domain/registry-error.js';
 import type { Repository } from '../repositories/repository.js';
 
 /** ECR's minimum for every part but the last. Bytes. */
@@ -57,4 +58,15 @@ export function positionOf(
 
 export function newUploadId(): string {
   return randomUUID();
+}
+
+/** @throws RegistryError InvalidLayerPart unless the range, if there is one, begins at the next byte */
+export function assertNext(repository: Repository, upload: Upload, range: ByteRange | undefined): void {
+  if (range && range.first !== upload.offsetBytes)
+    throw RegistryError.notTheNextByte(range.first, positionOf(repository, upload));
+}
+
+/** The bytes are one finished object already; only a completion with the right digest is missing. */
+export function isCommitted(staged: StagedBlob | null): staged is { committed: string } {
+  return typeof staged?.['committed'] === 'string';
 }

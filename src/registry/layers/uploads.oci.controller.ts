@@ -17,6 +17,7 @@ import type { IncomingBytes } from './incoming-bytes.js';
 import { LayersService } from './layers.service.js';
 import { MIN_LAYER_PART_BYTES } from './upload.js';
 import { UploadsService } from './uploads.service.js';
+import { CompletionsService } from './completions.service.js';
 
 interface StartQuery {
   digest?: string;
@@ -31,6 +32,7 @@ export class UploadsOciController {
   constructor(
     private readonly repositories: RepositoriesService,
     private readonly uploads: UploadsService,
+    private readonly completions: CompletionsService,
     private readonly layers: LayersService,
     private readonly authorizer: Authorizer,
   ) {}
@@ -54,7 +56,7 @@ export class UploadsOciController {
     const uploadId = await this.uploads.begin(repository, { wantsSha512 });
     if (!digest) return accepted(reply, name, uploadId, 0);
     try {
-      await this.uploads.complete(repository, uploadId, {
+      await this.completions.complete(repository, uploadId, {
         digests: [digest],
         body: incoming(body, length),
         strict: false,
@@ -103,7 +105,7 @@ export class UploadsOciController {
     const repository = await this.repositories.require(addressedRegistry(caller), name);
     const range = contentRange(rangeHeader) ?? undefined;
     const empty = length === '0';
-    await this.uploads.complete(repository, uploadId, {
+    await this.completions.complete(repository, uploadId, {
       digests: [digest],
       ...(empty ? {} : { body: incoming(body, length, range), range }),
       strict: false,

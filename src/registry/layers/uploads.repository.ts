@@ -160,15 +160,11 @@ export class UploadsRepository {
    * The bytes are one object now, but the completion was refused: keeps that, so that a completion with the right digest
    * need not read them again.
    */
-  async recordCommitted(
-    upload: Upload,
-    staged: StagedBlob,
-    sha256: string,
-    sha512: string | null,
-  ): Promise<void> {
+  async recordCommitted(upload: Upload, layer: FinishedLayer): Promise<void> {
     await this.prisma.$executeRaw`
       WITH moved AS (
-        UPDATE upload SET staged = ${json(staged)}::jsonb, tail_bytes = 0, sha256_so_far = ${sha256}, sha512_so_far = ${sha512}
+        UPDATE upload SET staged = ${json({ committed: layer.objectKey })}::jsonb, tail_bytes = 0, offset_bytes = ${layer.sizeBytes}::bigint,
+          sha256_so_far = ${layer.sha256}, sha512_so_far = ${layer.sha512}
         WHERE id = ${upload.id}::uuid AND lease_token = ${upload.lease}::uuid AND state = 'open' RETURNING id)
       DELETE FROM upload_tail USING moved WHERE upload_id = moved.id`;
   }

@@ -1,0 +1,165 @@
+import { createHash } from 'node:crypto';
+import { Inject, Injectable } from '@nestjs/common';
+import { BLOB_STORE, BlobMissing, type BlobStore } from '../../blob-store/blob-store.js';
+import type { ByteRange } from '../../domain/byte-range.js';
+import type { Digest } from '../../domain/digest.js';
+import { RegistryError } from '../../domain/registry-error.js';
+import { named, type Repository } from '../repositories/repository.js';
+import type { IncomingBytes } from './incoming-bytes.js';
+import {
+  assertNext,
+  type CompletedUpload,
+  isCommitted,
+  MIN_LAYER_PART_BYTES,
+  type Upload,
+} from './upload.js';
+import { UploadLeases } from './upload-leases.js';
+import { UploadStaging } from './upload-staging.js';
+import { type FinishedLayer, UploadsRepository } from './uploads.repository.js';
+
+export interface CompletedLayer {
+  sha256: string;
+  sha512: string | null;
+}
+
+/** What a completion may bring and demand; the doors differ only in this. */
+export interface Completion {
+  /** One match is enough. */
+  digests: Digest[];
+  /** Last bytes that ride on the completing request (OCI). */
+  body?: IncomingBytes;
+  range?: ByteRange | undefined;
+  /** ECR's rules: at least one part, none but the last under 5 MiB, a layer that is there already is an error. */
+  strict: boolean;
+}
+
+/** Turns upload sessions into layers. */
+@Injectable()
+export class CompletionsService {
+  constructor(
+    private readonly uploads: UploadsRepository,
+    private readonly leases: UploadLeases,
+    private readonly staging: UploadStaging,
+    @Inject(BLOB_STORE) private readonly store: BlobStore,
+  ) {}
+
+  /**
+   * Turns the session into a layer of the repository. Repeating it after a lost reply gives the same answer.
+   * @throws RegistryError UploadNotFound, EmptyUpload, LayerPartTooSmall, InvalidLayer, LayerAlreadyExists, LimitExceeded
+   */
+  async complete(repository: Repository, uploadId: string, completion: Completion): Promise<CompletedLayer> {
+    return this.leases.hold(
+      repository,
+      uploadId,
+      (upload) => this.finish(repository, upload, completion),
+      (done) => this.repeated(repository, uploadId, done, completion),
+    );
+  }
+
+  private async finish(
+    repository: Repository,
+    upload: Upload,
+    completion: Completion,
+  ): Promise<CompletedLayer> {
+    if (completion.strict) this.assertPartsFill(repository, upload);
+    assertNext(repository, upload, completion.range);
+    const { digests } = completion;
+    return this.leases.keepAlive(repository, upload, async (context) => {
+      const staging = completion.body
+        ? await this.staging.stage(
+            repository,
+            { ...upload, wantsSha512: upload.wantsSha512 || wants(digests, 'sha512') },
+            completion.body,
+            context,
+          )
+        : null;
+      const staged = staging ? staging.appended.staged : upload.staged;
+      try {
+        const sizeBytes = upload.offsetBytes + (staging?.newBytes ?? 0);
+        const known = staging?.newBytes ? staging.feed?.digests() : this.knownDigests(upload);
+        const comparable = known && (known.sha512 !== null || !wants(digests, 'sha512'));
+        if (comparable && !matches(digests, known)) throw RegistryError.invalidLayer();
+        const rest = staging ? staging.appended.rest : await this.uploads.tails(upload);
+        const { key: objectKey, certain } = isCommitted(staged)
+          ? { key: staged.committed, certain: true }
+          : await this.store.commit(staged, rest, context);
+        const actual = comparable && certain ? known : await this.reread(objectKey, wants(digests, 'sha512'));
+        if (!matches(digests, actual)) {
+          await this.uploads.recordCommitted(upload, { ...actual, sizeBytes, objectKey });
+          throw RegistryError.invalidLayer();
+        }
+        const layer = await this.link(repository, upload, { ...actual, sizeBytes, objectKey }, completion);
+        if (staged && !isCommitted(staged)) await this.store.settle?.(staged).catch(() => undefined);
+        return layer;
+      } catch (error) {
+        if (staging) await this.staging.drop(upload, staging);
+        throw error instanceof BlobMissing
+          ? RegistryError.uploadNotFound(upload.id, ...named(repository))
+          : error;
+      }
+    });
+  }
+
+  private async link(
+    repository: Repository,
+    upload: Upload,
+    layer: FinishedLayer,
+    { strict, digests }: Completion,
+  ): Promise<CompletedLayer> {
+    const finished = await this.uploads.finish(repository, upload, layer);
+    if (typeof finished === 'object') {
+      await this.uploads.recordCommitted(upload, layer);
+      throw RegistryError.limitExceeded(
+        `The layer does not fit into the ${finished.exceeded === 'repositoryBytes' ? 'repository' : 'registry'}, which may store '${finished.limit}' bytes`,
+      );
+    }
+    if (finished === 'lease-lost') throw RegistryError.uploadNotFound(upload.id, ...named(repository));
+    this.staging.forget(upload);
+    if (finished === 'already-there' && strict)
+      throw RegistryError.layerAlreadyExists(String(digests[0]), ...named(repository));
+    return { sha256: layer.sha256, sha512: layer.sha512 };
+  }
+
+  private assertPartsFill(repository: Repository, upload: Upload): void {
+    if (upload.offsetBytes === 0) throw RegistryError.emptyUpload(upload.id, ...named(repository));
+    if (upload.smallestInnerPart !== null && upload.smallestInnerPart < MIN_LAYER_PART_BYTES)
+      throw RegistryError.layerPartTooSmall();
+  }
+
+  private knownDigests(upload: Upload): { sha256: string; sha512: string | null } | null {
+    if (upload.offsetBytes === 0) return this.staging.emptyDigests();
+    return upload.sha256SoFar === null ? null : { sha256: upload.sha256SoFar, sha512: upload.sha512SoFar };
+  }
+
+  /** The running hash was lost to a restart or another replica (or nobody kept a SHA-512): the object tells. */
+  private async reread(
+    objectKey: string,
+    withSha512: boolean,
+  ): Promise<{ sha256: string; sha512: string | null }> {
+    const sha256 = createHash('sha256');
+    const sha512 = withSha512 ? createHash('sha512') : null;
+    for await (const chunk of await this.store.read(objectKey)) {
+      sha256.update(chunk as Buffer);
+      sha512?.update(chunk as Buffer);
+    }
+    return { sha256: sha256.digest('hex'), sha512: sha512?.digest('hex') ?? null };
+  }
+
+  private async repeated(
+    repository: Repository,
+    uploadId: string,
+    done: CompletedUpload,
+    { digests }: Completion,
+  ): Promise<CompletedLayer> {
+    if (!matches(digests, done)) throw RegistryError.uploadNotFound(uploadId, ...named(repository));
+    return done;
+  }
+}
+
+function wants(digests: Digest[], algorithm: string): boolean {
+  return digests.some((digest) => digest.algorithm === algorithm);
+}
+
+function matches(digests: Digest[], actual: { sha256: string; sha512: string | null }): boolean {
+  return digests.some(({ algorithm, hex }) => actual[algorithm] === hex);
+}
