@@ -75,6 +75,9 @@ export interface BlobStore {
   read(key: string, range?: ByteRange): Promise<Readable>;
   /** Succeeds for keys that are gone already. */
   remove(keys: string[]): Promise<void>;
+  /** The name {@link identify} gave this store, or null for a store nobody used yet. */
+  identity(): Promise<string | null>;
+  identify(name: string): Promise<void>;
   /** Rejects when the store does not answer. */
   check(): Promise<void>;
   /** Everything committed, in key order, for the collector. */

@@ -1,6 +1,7 @@
 /**
  * Layers as files of one machine.
  *
+ *   <root>/identity                          the name of this store
  *   <root>/staged/<key>/<nonce>              one file per append of an unfinished object
  *   <root>/blobs/<k0k1>/<key>                a finished object that came in one append: a hard link to that file
  *   <root>/blobs/<k0k1>/<key>/<nonce>        … or in several: links to all of them, never copied together
@@ -38,6 +39,7 @@ interface StagedFiles extends StagedBlob {
 }
 
 const LAYOUT = 'layout.json';
+const IDENTITY = 'identity';
 const WRITE_BYTES = 1024 * 1024;
 
 export class FilesystemBlobStore implements BlobStore {
@@ -106,6 +108,18 @@ export class FilesystemBlobStore implements BlobStore {
 
   async remove(keys: string[]): Promise<void> {
     for (const key of keys) await rm(this.pathOf(key), { recursive: true, force: true });
+  }
+
+  async identity(): Promise<string | null> {
+    return readFile(join(this.root, IDENTITY), 'utf8').catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return null;
+      throw error;
+    });
+  }
+
+  async identify(name: string): Promise<void> {
+    await writeDurably(join(this.root, IDENTITY), name);
+    await syncFolder(this.root);
   }
 
   async check(): Promise<void> {

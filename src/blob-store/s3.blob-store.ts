@@ -1,6 +1,7 @@
 /**
  * Layers in an S3-compatible bucket.
  *
+ *   identity         the name of this store
  *   blobs/<uuid>     one object per layer, written once under its own key and never copied
  *
  * A key belongs to one multipart upload (or one PutObject) for ever, so no late writer can replace a committed object.
@@ -46,6 +47,7 @@ interface StagedMultipart extends StagedBlob {
 }
 
 const PREFIX = 'blobs/';
+const IDENTITY = 'identity';
 
 export class S3BlobStore implements BlobStore {
   private readonly client: S3Client;
@@ -168,6 +170,25 @@ export class S3BlobStore implements BlobStore {
       if (failed.length > 0)
         throw new Error(`The store kept ${failed.length} object(s): ${failed[0]?.Code ?? 'unknown'}`);
     }
+  }
+
+  async identity(): Promise<string | null> {
+    try {
+      const { Body } = await this.client.send(new GetObjectCommand({ Bucket: this.bucket, Key: IDENTITY }));
+      return (await Body?.transformToString()) ?? null;
+    } catch (error) {
+      if (isMissing(error)) return null;
+      throw error;
+    }
+  }
+
+  async identify(name: string): Promise<void> {
+    await putObject(
+      this.client,
+      { Bucket: this.bucket, Key: IDENTITY },
+      [Buffer.from(name)],
+      new AbortController().signal,
+    );
   }
 
   async check(): Promise<void> {

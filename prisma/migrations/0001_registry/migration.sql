@@ -174,6 +174,14 @@ CREATE TABLE "repository_tag" (
     CONSTRAINT "repository_tag_pkey" PRIMARY KEY ("repository_id","key")
 );
 
+-- CreateTable
+CREATE TABLE "store_binding" (
+    "id" INTEGER NOT NULL DEFAULT 1,
+    "identity" UUID NOT NULL,
+
+    CONSTRAINT "store_binding_pkey" PRIMARY KEY ("id")
+);
+
 -- CreateIndex
 CREATE INDEX "image_subject_idx" ON "image"("repository_id", "subject_digest", "id");
 
@@ -306,3 +314,6 @@ ALTER TABLE "repository"
     ADD CONSTRAINT "repository_image_count_check" CHECK ("image_count" >= 0),
     ADD CONSTRAINT "repository_stored_bytes_check" CHECK ("stored_bytes" >= 0),
     ADD CONSTRAINT "repository_open_uploads_check" CHECK ("open_uploads" >= 0);
+
+ALTER TABLE "store_binding"
+    ADD CONSTRAINT "store_binding_id_check" CHECK ("id" = 1);

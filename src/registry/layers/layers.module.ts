@@ -9,6 +9,7 @@ import { LayersEcrController } from './layers.ecr.controller.js';
 import { LayersRepository } from './layers.repository.js';
 import { LayersService } from './layers.service.js';
 import { CompletionsService } from './completions.service.js';
+import { StoreBinding } from './store-binding.js';
 import { UploadLeases } from './upload-leases.js';
 import { UploadStaging } from './upload-staging.js';
 import { UploadsOciController } from './uploads.oci.controller.js';
@@ -28,6 +29,7 @@ import { UploadsService } from './uploads.service.js';
     CompletionsService,
     CollectionRepository,
     CollectionService,
+    StoreBinding,
   ],
   exports: [LayersService],
 })

@@ -1,0 +1,36 @@
+import { randomUUID } from 'node:crypto';
+import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
+import { BLOB_STORE, type BlobStore } from '../../blob-store/blob-store.js';
+import { PrismaService } from '../../database/prisma.service.js';
+
+/**
+ * Refuses to start on a store that does not hold the layers of this database: with another bucket or an empty data folder
+ * every pull would fail, and every push of a known layer would be acknowledged without its bytes.
+ */
+@Injectable()
+export class StoreBinding implements OnModuleInit {
+  constructor(
+    private readonly prisma: PrismaService,
+    @Inject(BLOB_STORE) private readonly store: BlobStore,
+  ) {}
+
+  async onModuleInit(): Promise<void> {
+    // The database chooses the name, so that replicas that start at once agree on it.
+    const { identity: expected } = await this.prisma.storeBinding.upsert({
+      where: { id: 1 },
+      create: { identity: randomUUID() },
+      update: {},
+    });
+    const found = await this.store.identity();
+    if (found === expected) return;
+    if ((await this.prisma.blob.findFirst({ select: { id: true } })) !== null) {
+      throw new Error(
+        found === null
+          ? 'The database knows layers, but the configured blob store is empty. Check STOWAGE_DATA_DIR and STOWAGE_S3_BUCKET.'
+          : 'The configured blob store belongs to another database. Check STOWAGE_DATA_DIR, STOWAGE_S3_BUCKET and DATABASE_URL.',
+      );
+    }
+    if (found === null) await this.store.identify(expected);
+    else await this.prisma.storeBinding.update({ where: { id: 1 }, data: { identity: found } });
+  }
+}
