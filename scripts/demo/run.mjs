@@ -55,10 +55,10 @@ async function demo() {
         layerDigests: blobs.map(({ digest }) => digest),
       }),
     );
-    const missing = new Set(
-      layers.filter((l) => l.layerAvailability !== 'AVAILABLE').map((l) => l.layerDigest),
+    const available = new Set(
+      layers.filter((l) => l.layerAvailability === 'AVAILABLE').map((l) => l.layerDigest),
     );
-    await Promise.all(blobs.filter(({ digest }) => missing.has(digest)).map(pushLayer));
+    await Promise.all(blobs.filter(({ digest }) => !available.has(digest)).map(pushLayer));
     const { image: stored } = await ecr.send(
       new PutImageCommand({
         repositoryName,

@@ -169,6 +169,8 @@ export interface S3Settings {
 /** Nest token of the {@link Config}. */
 export const CONFIG = Symbol('CONFIG');
 
+/** S3 stores take no shorter ones either. */
+const MIN_SECRET_LENGTH = 8;
 const EXAMPLE_SECRET = /change.?me|example|replace|placeholder|password|secret.?here|^(.)\1+$/i;
 
 /** @throws ConfigError naming every fault found. */
@@ -195,9 +197,22 @@ export function loadConfig(env: NodeJS.ProcessEnv = process.env): Config {
 }
 
 function secretFaults(env: NodeJS.ProcessEnv): string[] {
-  return ['STOWAGE_ROOT_SECRET_ACCESS_KEY', 'STOWAGE_S3_SECRET_ACCESS_KEY']
-    .filter((name) => env[name] && EXAMPLE_SECRET.test(env[name]))
-    .map((name) => `${name} is an example value; choose a secret of your own`);
+  const secrets: [name: string, secret: string | undefined][] = [
+    ['STOWAGE_ROOT_SECRET_ACCESS_KEY', env['STOWAGE_ROOT_SECRET_ACCESS_KEY']],
+    ['STOWAGE_S3_SECRET_ACCESS_KEY', env['STOWAGE_S3_SECRET_ACCESS_KEY']],
+    ['The password in DATABASE_URL', passwordOf(env['DATABASE_URL'])],
+  ];
+  return secrets.flatMap(([name, secret]) => {
+    if (!secret) return [];
+    if (EXAMPLE_SECRET.test(secret)) return [`${name} is an example value; choose a secret of your own`];
+    return secret.length < MIN_SECRET_LENGTH
+      ? [`${name} has fewer than ${MIN_SECRET_LENGTH} characters`]
+      : [];
+  });
+}
+
+function passwordOf(url: string | undefined): string | undefined {
+  return url !== undefined && URL.canParse(url) ? decodeURIComponent(new URL(url).password) : undefined;
 }
 
 function togetherFaults(env: NodeJS.ProcessEnv): string[] {
