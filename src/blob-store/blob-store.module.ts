@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { Global, Module } from '@nestjs/common';
 import { CONFIG, type Config } from '../config/config.js';
+import { waitFor } from '../config/startup-patience.js';
 import { BLOB_STORE, type BlobStore } from './blob-store.js';
 import { ByteBudget } from './byte-budget.js';
 import { FilesystemBlobStore } from './filesystem.blob-store.js';
@@ -23,7 +24,7 @@ export class BlobStoreModule {}
 async function openBlobStore(config: Config, budget: ByteBudget): Promise<BlobStore> {
   if (config.s3) {
     const store = new S3BlobStore(config.s3, budget);
-    await store.prepare();
+    await waitFor('S3 store', () => store.prepare());
     return store;
   }
   const store = new FilesystemBlobStore(join(config.dataDir, 'layers'));

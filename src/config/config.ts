@@ -33,8 +33,10 @@ export const environment = z.object({
     .describe('Folder of everything kept on this machine: embedded database, layers, credentials.'),
   STOWAGE_PUBLIC_URL: z
     .url({ protocol: /^https?$/ })
-    .default('http://localhost:5160')
-    .describe('What `proxyEndpoint`, `repositoryUri` and download URLs show.'),
+    .optional()
+    .describe(
+      'What `proxyEndpoint`, `repositoryUri` and download URLs show; absent: `http://localhost` with the port (`http://localhost:5160`).',
+    ),
   STOWAGE_ACCOUNT_ID: z
     .string()
     .regex(/^[0-9]{12}$/, 'must be 12 digits')
@@ -151,6 +153,7 @@ export type Environment = z.output<typeof environment>;
 
 /** The settings of one process, validated and frozen. */
 export interface Config extends Environment {
+  readonly STOWAGE_PUBLIC_URL: string;
   /** Absolute. */
   readonly dataDir: string;
   readonly rootKey: { accessKeyId: string; secretAccessKey: string } | null;
@@ -190,6 +193,7 @@ export function loadConfig(env: NodeJS.ProcessEnv = process.env): Config {
   const { STOWAGE_ROOT_ACCESS_KEY_ID: accessKeyId, STOWAGE_ROOT_SECRET_ACCESS_KEY: secretAccessKey } = values;
   return Object.freeze({
     ...values,
+    STOWAGE_PUBLIC_URL: values.STOWAGE_PUBLIC_URL ?? `http://localhost:${values.STOWAGE_PORT}`,
     dataDir: resolve(values.STOWAGE_DATA_DIR),
     rootKey: accessKeyId && secretAccessKey ? { accessKeyId, secretAccessKey } : null,
     s3: s3Settings(values),

@@ -1,5 +1,6 @@
 import { Logger } from '@nestjs/common';
 import type { Config } from '../config/config.js';
+import { waitFor } from '../config/startup-patience.js';
 import { startEmbeddedPostgres } from './embedded-postgres.js';
 import { applyMigrations } from './migrate.js';
 
@@ -22,7 +23,8 @@ export class PostgresServer {
       ? new PostgresServer(config.DATABASE_URL)
       : await this.startEmbedded(config, logger);
     try {
-      for (const name of await applyMigrations(server.url)) logger.log(`Applied the migration ${name}`);
+      for (const name of await waitFor('database', () => applyMigrations(server.url)))
+        logger.log(`Applied the migration ${name}`);
       return server;
     } catch (error) {
       await server.stop();

@@ -24,12 +24,30 @@ export function loggerParams(config: Config): Params {
       base: null,
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       formatters: { level: (level) => ({ level }) },
+      hooks: {
+        logMethod(args, method, level) {
+          const { context } = args[0] as { context?: string };
+          if (level === INFO && context !== undefined && FRAMEWORK.has(context)) return;
+          method.apply(this, args);
+        },
+      },
       mixin: () => ({ requestId: currentRequestId() }),
       // Nobody logs these on purpose; errors of clients carry their requests.
       redact: { paths: REDACTED, censor: '[redacted]' },
     },
   };
 }
+
+/** pino's number for it. */
+const INFO = 30;
+/** What Nest tells of its own start; the same every time. */
+const FRAMEWORK = new Set([
+  'NestFactory',
+  'NestApplication',
+  'InstanceLoader',
+  'RoutesResolver',
+  'RouterExplorer',
+]);
 
 const REDACTED = [
   'authorization',
