@@ -1,5 +1,4 @@
 import 'reflect-metadata';
-import type { Server } from 'node:http';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Logger } from 'nestjs-pino';
@@ -48,7 +47,7 @@ export async function createApplication(config: Config): Promise<Application> {
       return { url: await app.getUrl() };
     },
     async close() {
-      const server = app.getHttpServer() as unknown as Server;
+      const server = app.getHttpServer();
       server.closeIdleConnections();
       const cut = setTimeout(() => server.closeAllConnections(), config.STOWAGE_SHUTDOWN_SECONDS * 1000);
       try {

@@ -1,11 +1,14 @@
 import { type Application, createApplication } from './application.js';
 import { ConfigError, loadConfig } from './config/config.js';
+import { DataDirInUseError } from './database/data-dir-lock.js';
+import { MigrationError } from './database/migrate.js';
+import { EmbeddedPostgresError } from './database/postgres-binaries.js';
 import { greet } from './greeting.js';
 
 /** Starts the process in the role it is given: api, worker, or both. */
 async function main(): Promise<void> {
   const config = loadConfig();
-  let application: Application | undefined;
+  let application: Application | undefined = undefined;
   let stopping = false;
   const stop = (): void => {
     // npm, its script and the process group may each bring the same signal; ending is bounded in time as it is.
@@ -22,12 +25,14 @@ async function main(): Promise<void> {
   greet(config);
 }
 
+/** Their messages say what to do; where they were thrown helps nobody. */
+const EXPLAINED = [ConfigError, DataDirInUseError, EmbeddedPostgresError, MigrationError];
+
 function fail(error: unknown): void {
-  if (error instanceof ConfigError) process.stderr.write(`${error.message}\n`);
-  else
-    process.stderr.write(
-      `Stowage could not start or stop: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
-    );
+  const explained = EXPLAINED.find((kind) => error instanceof kind);
+  const text =
+    error instanceof Error ? (explained ? error.message : (error.stack ?? error.message)) : String(error);
+  process.stderr.write(`Stowage could not start or stop: ${text}\n`);
   process.exit(1);
 }
 

@@ -57,9 +57,18 @@ export class FilesystemBlobStore implements BlobStore {
     const folder = join(this.stagedRoot, before.key);
     await makeDurableFolder(folder, this.stagedRoot);
     const name = randomUUID();
-    const size = await this.writeFile(join(folder, name), source.bytes, context.signal);
+    // Nothing was stored: a folder of earlier appends stays, one made just now goes.
+    const undo = async (): Promise<void> => {
+      await rm(staged ? join(folder, name) : folder, { recursive: true, force: true });
+    };
+    const size = await this.writeFile(join(folder, name), source.bytes, context.signal).catch(
+      async (error: unknown) => {
+        await undo().catch(() => undefined);
+        throw error;
+      },
+    );
     if (size === 0) {
-      await rm(join(folder, name), { force: true });
+      await undo();
       return { staged, rest: [], restBytes: 0 };
     }
     await syncFolder(folder);
@@ -203,7 +212,6 @@ export class FilesystemBlobStore implements BlobStore {
       return size;
     } catch (error) {
       await file.close().catch(() => undefined);
-      await rm(path, { force: true }).catch(() => undefined);
       throw error;
     }
   }

@@ -7,6 +7,12 @@ import type { S3Settings } from '../config/config.js';
 import type { StorePart } from './part-splitter.js';
 
 const ATTEMPTS = 3;
+const SILENT = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};
 const RETRYABLE_STATUS = new Set([408, 429, 500, 502, 503, 504]);
 
 export function s3Client(settings: S3Settings, endpoint: string): S3Client {
@@ -27,6 +33,8 @@ export function s3Client(settings: S3Settings, endpoint: string): S3Client {
       httpsAgent: { maxSockets: 256, keepAlive: true },
     },
     expectContinueHeader: false,
+    // Without one the SDK writes some warnings to the console; every failure that matters is thrown.
+    logger: SILENT,
   });
   // Bodies are covered by their CRC-32 instead: a SHA-256 of every part would cost more than sending it.
   client.middlewareStack.add(

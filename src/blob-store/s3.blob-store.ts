@@ -219,11 +219,13 @@ export class S3BlobStore implements BlobStore {
         NextKeyMarker?: string;
         NextUploadIdMarker?: string;
       } = await this.client.send(
-        new ListMultipartUploadsCommand({ Bucket: this.bucket, Prefix: PREFIX, ...marker }),
+        // Without a prefix, since MinIO takes one for a whole key and answers nothing else.
+        new ListMultipartUploadsCommand({ Bucket: this.bucket, ...marker }),
       );
       for (const upload of page.Uploads ?? []) {
+        if (!upload.Key?.startsWith(PREFIX)) continue;
         yield {
-          staged: { key: upload.Key!, uploadId: upload.UploadId!, parts: [] },
+          staged: { key: upload.Key, uploadId: upload.UploadId!, parts: [] },
           startedAt: upload.Initiated ?? new Date(),
         };
       }

@@ -14,6 +14,7 @@ import {
   runMigrations,
   type Task,
 } from 'graphile-worker';
+import pg from 'pg';
 import { CONFIG, type Config } from '../config/config.js';
 import { PostgresServer } from '../database/postgres-server.js';
 import { SCHEDULED_JOB, type Schedule } from './scheduled-job.decorator.js';
@@ -32,6 +33,7 @@ export class JobsRunner implements OnApplicationBootstrap, BeforeApplicationShut
   private readonly logger = new Logger(JobsRunner.name);
   private readonly stopping = new AbortController();
   private runner?: Runner;
+  private pool?: pg.Pool;
 
   constructor(
     private readonly discovery: DiscoveryService,
@@ -42,14 +44,14 @@ export class JobsRunner implements OnApplicationBootstrap, BeforeApplicationShut
   ) {}
 
   async onApplicationBootstrap(): Promise<void> {
-    const options = { connectionString: this.database.url, logger: this.workerLogger() };
+    this.pool = this.openPool();
+    const options = { pgPool: this.pool, logger: this.workerLogger() };
     await runMigrations(options);
     if (this.config.STOWAGE_ROLE === 'api') return;
     const jobs = this.jobs();
     this.runner = await run({
       ...options,
       concurrency: CONCURRENT_JOBS,
-      maxPoolSize: CONCURRENT_JOBS + 2,
       pollInterval: POLL_MS,
       noHandleSignals: true,
       taskList: Object.fromEntries(jobs.map((job) => [job.name, this.task(job)])),
@@ -68,6 +70,17 @@ export class JobsRunner implements OnApplicationBootstrap, BeforeApplicationShut
   async beforeApplicationShutdown(): Promise<void> {
     this.stopping.abort();
     await this.runner?.stop();
+    await this.pool?.end();
+  }
+
+  /** Our own, to be told of connections that break: the queue stops listening for that before it has closed the last one. */
+  private openPool(): pg.Pool {
+    const pool = new pg.Pool({ connectionString: this.database.url, max: CONCURRENT_JOBS + 2 });
+    const broken = (error: Error): void =>
+      this.logger.debug({ msg: 'A connection of the job queue broke', err: error });
+    pool.on('error', broken);
+    pool.on('connect', (client) => client.on('error', broken));
+    return pool;
   }
 
   private jobs(): Job[] {

@@ -63,7 +63,7 @@ export class TagsOciController {
       const artifactType = artifactTypes[0];
       void reply.header(
         'link',
-        nextPageLink(`/v2/${name}/referrers/${digest}`, { artifactType, n: limit, last: page.next }),
+        nextPageLink(`/v2/${name}/referrers/${String(digest)}`, { artifactType, n: limit, last: page.next }),
       );
     }
     const manifests = page.items.map(({ mediaType, digest: referrer, size, artifactType, annotations }) => ({

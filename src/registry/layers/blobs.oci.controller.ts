@@ -49,7 +49,9 @@ export class BlobsOciController {
       await reply.code(307).header('location', location).send();
       return;
     }
-    void reply.header('etag', `"${digest}"`).header('cache-control', 'private, max-age=31536000, immutable');
+    void reply
+      .header('etag', `"${String(digest)}"`)
+      .header('cache-control', 'private, max-age=31536000, immutable');
     await deliver(request, reply, { sizeBytes: layer.sizeBytes, range }, (part) =>
       this.layers.read(layer, part),
     );

@@ -9,6 +9,7 @@ import { LayersEcrController } from './layers.ecr.controller.js';
 import { LayersRepository } from './layers.repository.js';
 import { LayersService } from './layers.service.js';
 import { CompletionsService } from './completions.service.js';
+import { StoreBindingRepository } from './store-binding.repository.js';
 import { StoreBinding } from './store-binding.js';
 import { UploadLeases } from './upload-leases.js';
 import { UploadStaging } from './upload-staging.js';
@@ -30,6 +31,7 @@ import { UploadsService } from './uploads.service.js';
     CollectionRepository,
     CollectionService,
     StoreBinding,
+    StoreBindingRepository,
   ],
   exports: [LayersService],
 })

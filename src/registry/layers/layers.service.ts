@@ -114,7 +114,7 @@ export class LayersService {
     if (outcome === 'referenced')
       throw new RegistryError(
         'MethodNotAllowed',
-        `The layer with digest '${digest}' is referenced by an image`,
+        `The layer with digest '${String(digest)}' is referenced by an image`,
       );
   }
 

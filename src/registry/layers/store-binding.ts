@@ -1,7 +1,6 @@
-import { randomUUID } from 'node:crypto';
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import { BLOB_STORE, type BlobStore } from '../../blob-store/blob-store.js';
-import { PrismaService } from '../../database/prisma.service.js';
+import { StoreBindingRepository } from './store-binding.repository.js';
 
 /**
  * Refuses to start on a store that does not hold the layers of this database: with another bucket or an empty data folder
@@ -10,20 +9,15 @@ import { PrismaService } from '../../database/prisma.service.js';
 @Injectable()
 export class StoreBinding implements OnModuleInit {
   constructor(
-    private readonly prisma: PrismaService,
+    private readonly binding: StoreBindingRepository,
     @Inject(BLOB_STORE) private readonly store: BlobStore,
   ) {}
 
   async onModuleInit(): Promise<void> {
-    // The database chooses the name, so that replicas that start at once agree on it.
-    const { identity: expected } = await this.prisma.storeBinding.upsert({
-      where: { id: 1 },
-      create: { identity: randomUUID() },
-      update: {},
-    });
+    const expected = await this.binding.identity();
     const found = await this.store.identity();
     if (found === expected) return;
-    if ((await this.prisma.blob.findFirst({ select: { id: true } })) !== null) {
+    if (await this.binding.knowsLayers()) {
       throw new Error(
         found === null
           ? 'The database knows layers, but the configured blob store is empty. Check STOWAGE_DATA_DIR and STOWAGE_S3_BUCKET.'
@@ -31,6 +25,6 @@ export class StoreBinding implements OnModuleInit {
       );
     }
     if (found === null) await this.store.identify(expected);
-    else await this.prisma.storeBinding.update({ where: { id: 1 }, data: { identity: found } });
+    else await this.binding.adopt(found);
   }
 }

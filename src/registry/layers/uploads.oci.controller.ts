@@ -175,7 +175,7 @@ function single(name: string, value: string): string {
 
 function hashAlgorithm(text: string | undefined): 'sha256' | 'sha512' {
   if (text === undefined || text === 'sha256' || text === 'sha512') return text ?? 'sha256';
-  throw RegistryError.digestInvalid(String(text));
+  throw RegistryError.digestInvalid(text);
 }
 
 function progress(reply: FastifyReply, name: string, uploadId: string, offset: number): FastifyReply {
@@ -198,7 +198,7 @@ async function accepted(reply: FastifyReply, name: string, uploadId: string, off
 async function created(reply: FastifyReply, name: string, digest: Digest): Promise<void> {
   await reply
     .code(201)
-    .header('location', `/v2/${name}/blobs/${digest}`)
+    .header('location', `/v2/${name}/blobs/${String(digest)}`)
     .header('docker-content-digest', String(digest))
     .send();
 }

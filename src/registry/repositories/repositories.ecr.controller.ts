@@ -1,4 +1,4 @@
-import { Body, Controller, Inject } from '@nestjs/common';
+import { Body, Controller } from '@nestjs/common';
 import type {
   CreateRepositoryRequest,
   CreateRepositoryResponse,
@@ -18,7 +18,6 @@ import type {
   UntagResourceRequest,
   UntagResourceResponse,
 } from '@aws-sdk/client-ecr';
-import { CONFIG, type Config } from '../../config/config.js';
 import { parseRepositoryArn, repositoryArn } from '../../domain/arn.js';
 import type { RegistryAddress } from '../../domain/registry-address.js';
 import { RegistryError } from '../../domain/registry-error.js';
@@ -40,15 +39,10 @@ const byArn = {
 
 @Controller('ecr')
 export class RepositoriesEcrController {
-  private readonly host: string;
-
   constructor(
     private readonly repositories: RepositoriesService,
     private readonly pageTokens: PageTokens,
-    @Inject(CONFIG) config: Config,
-  ) {
-    this.host = config.STOWAGE_PUBLIC_URL.replace(/^https?:\/\//, '').replace(/\/+$/, '');
-  }
+  ) {}
 
   @EcrOperation('CreateRepository')
   async createRepository(
@@ -163,7 +157,7 @@ export class RepositoriesEcrController {
       repositoryArn: repositoryArn(registry, name),
       registryId: registry.accountId,
       repositoryName: name,
-      repositoryUri: `${this.host}/${name}`,
+      repositoryUri: this.repositories.uri(repository),
       createdAt: repository.createdAt,
       imageTagMutability: repository.tagMutability,
       ...(exclusionFilters.length > 0 && {

@@ -1,4 +1,5 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
+import { CONFIG, type Config } from '../../config/config.js';
 import { cutPage, type Page, type PageRequest } from '../../domain/page.js';
 import type { RegistryAddress } from '../../domain/registry-address.js';
 import { RegistryError } from '../../domain/registry-error.js';
@@ -11,7 +12,19 @@ import { assertExclusionFilters } from './tag-mutability.js';
 /** Rules of repositories; every other capability asks {@link require} for the repository it works in. */
 @Injectable()
 export class RepositoriesService {
-  constructor(private readonly repositories: RepositoriesRepository) {}
+  private readonly host: string;
+
+  constructor(
+    private readonly repositories: RepositoriesRepository,
+    @Inject(CONFIG) config: Config,
+  ) {
+    this.host = config.STOWAGE_PUBLIC_URL.replace(/^https?:\/\//, '').replace(/\/+$/, '');
+  }
+
+  /** What docker-family clients call the repository: host and name, without a scheme. */
+  uri(repository: Repository): string {
+    return `${this.host}/${repository.name}`;
+  }
 
   /** @throws RegistryError RepositoryNotFound */
   async require(registry: RegistryAddress, name: string): Promise<Repository> {
