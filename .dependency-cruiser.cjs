@@ -103,12 +103,6 @@ const rules = [
     to: { path: 'node_modules/@aws-sdk/(client-s3|s3-request-presigner)/' },
   },
   {
-    name: 'doors-have-no-settings',
-    comment: 'What can be configured is a rule, and rules stand in services.',
-    from: { path: '^src/registry/.*\\.controller\\.ts$' },
-    to: { path: folder('config') },
-  },
-  {
     name: 'development-packages-stay-out',
     comment: 'What is not in the image cannot be imported by what runs in it.',
     from: { path: '^src/', pathNot: SPEC },

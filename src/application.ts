@@ -12,6 +12,8 @@ import { RequestLog } from './observability/request-log.js';
 import { registerBodyParsers } from './protocols/body-parsers.js';
 import { fastifyOptions } from './protocols/http-server-options.js';
 
+const IDLE_POLL_MS = 100;
+
 export interface Application {
   app: NestFastifyApplication;
   /** Opens the operator's port and, unless this is a worker, the clients'. @returns where clients reach it */
@@ -48,11 +50,13 @@ export async function createApplication(config: Config): Promise<Application> {
     },
     async close() {
       const server = app.getHttpServer();
-      server.closeIdleConnections();
+      // A connection is idle only once its last answer is out; kept alive, it would hold up the end for a minute.
+      const idle = setInterval(() => server.closeIdleConnections(), IDLE_POLL_MS);
       const cut = setTimeout(() => server.closeAllConnections(), config.STOWAGE_SHUTDOWN_SECONDS * 1000);
       try {
         await app.close();
       } finally {
+        clearInterval(idle);
         clearTimeout(cut);
       }
     },

@@ -15,7 +15,7 @@ const MEBIBYTE = 1024 * 1024;
 const port = z.coerce.number().int().min(0).max(65535);
 const count = z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 const bytes = count;
-const optional = z.string().min(1, 'is set but empty').optional();
+const optional = z.string().optional();
 const region = z.string().regex(/^[0-9a-z-]{2,25}$/, 'must be a Region name');
 
 /**
@@ -89,7 +89,9 @@ export const environment = z.object({
   STOWAGE_S3_PUBLIC_ENDPOINT: z
     .url({ protocol: /^https?$/ })
     .optional()
-    .describe('The same store as clients reach it, for presigned URLs; absent: STOWAGE_S3_ENDPOINT.'),
+    .describe(
+      'The same store as clients reach it, for presigned URLs; absent: STOWAGE_S3_ENDPOINT. Its host name must not be that of STOWAGE_PUBLIC_URL.',
+    ),
   STOWAGE_S3_BUCKET: optional.describe('Bucket of the layers; created if absent.'),
   STOWAGE_S3_REGION: region.default('us-east-1').describe('Region requests to the store are signed for.'),
   STOWAGE_S3_ACCESS_KEY_ID: optional.describe('Access key of the store.'),
@@ -180,7 +182,11 @@ const EXAMPLE_SECRET = /change.?me|example|replace|placeholder|password|secret.?
 export function loadConfig(env: NodeJS.ProcessEnv = process.env): Config {
   const known = Object.keys(environment.shape);
   const faults: string[] = [];
-  const result = environment.safeParse(Object.fromEntries(known.map((name) => [name, env[name]])));
+  // A variable without a value is a mistake: taken as a number it would be zero, and as a quota forbid everything.
+  const isEmpty = (name: string): boolean => env[name]?.trim() === '';
+  const given = known.map((name) => [name, isEmpty(name) ? undefined : env[name]]);
+  faults.push(...known.filter(isEmpty).map((name) => `${name} is set but empty`));
+  const result = environment.safeParse(Object.fromEntries(given));
   if (!result.success)
     faults.push(...result.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`));
   for (const name of Object.keys(env)) {
@@ -216,7 +222,13 @@ function secretFaults(env: NodeJS.ProcessEnv): string[] {
 }
 
 function passwordOf(url: string | undefined): string | undefined {
-  return url !== undefined && URL.canParse(url) ? decodeURIComponent(new URL(url).password) : undefined;
+  if (url === undefined || !URL.canParse(url)) return undefined;
+  const { password } = new URL(url);
+  try {
+    return decodeURIComponent(password);
+  } catch {
+    return password;
+  }
 }
 
 function togetherFaults(env: NodeJS.ProcessEnv): string[] {

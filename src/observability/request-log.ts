@@ -49,7 +49,7 @@ export class RequestLog {
       operation: measure.operation,
       method: request.raw.method,
       url: loggedUrl(request.originalUrl),
-      status: reply.statusCode,
+      status: aborted ? undefined : reply.statusCode,
       ms: Math.round(measure.seconds * 1000),
       receivedBytes: measure.receivedBytes,
       sentBytes: measure.sentBytes,

@@ -11,6 +11,12 @@ describe('nextPageLink', () => {
     );
   });
 
+  it('keeps every value of a parameter that is given more than once', () => {
+    expect(nextPageLink('/v2/a/referrers/d', { artifactType: ['x', 'y'], none: [], last: '1' })).toBe(
+      '</v2/a/referrers/d?artifactType=x&artifactType=y&last=1>; rel="next"',
+    );
+  });
+
   it('lets no value break out of the header', () => {
     const link = nextPageLink('/v2/a>;rel=x\r\n/tags/list', { last: '>; rel="prev"\r\nx: y' });
     expect(link).toMatch(/^<[^<>"\s]+>; rel="next"$/);

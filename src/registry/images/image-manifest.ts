@@ -16,6 +16,8 @@ export interface ImageManifest {
   mediaType: ManifestMediaType;
   /** Config and layers that must be in the repository. */
   layers: Descriptor[];
+  /** Layers the manifest names, foreign ones and repetitions included, the config not. */
+  layerCount: number;
   /** Manifests an index names; they must be in the repository. */
   children: Descriptor[];
   subjectDigest: string | null;
@@ -77,6 +79,7 @@ function readImage(document: unknown, mediaType: ManifestMediaType): ImageManife
   return {
     mediaType,
     layers,
+    layerCount: manifest.layers.length,
     children: [],
     subjectDigest: manifest.subject?.digest ?? null,
     artifactType: manifest.artifactType ?? manifest.config.mediaType,
@@ -90,6 +93,7 @@ function readIndex(document: unknown, mediaType: ManifestMediaType): ImageManife
   return {
     mediaType,
     layers: [],
+    layerCount: 0,
     children: index.manifests ?? [],
     subjectDigest: index.subject?.digest ?? null,
     artifactType: index.artifactType ?? null,

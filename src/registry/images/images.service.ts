@@ -62,7 +62,7 @@ export class ImagesService {
     this.quotas.require(
       repository.limits,
       'layersPerImage',
-      manifest.layers.length,
+      manifest.layerCount,
       () => 'Limit on number of layers per image exceeded',
     );
     const digest = digestOf(push.bytes, push.digest?.startsWith('sha512:') ? 'sha512' : 'sha256');

@@ -54,7 +54,8 @@ export class PushesRepository {
     const { id, inserted } = await this.insertImage(tx, repository, { ...image, digest }, sizeBytes);
     if (inserted) await this.insertReferences(tx, repository, id, layers, children);
     let changed = inserted;
-    for (const tag of image.tags)
+    // In one order everywhere: pushes that move the same tags then wait for each other instead of in a circle.
+    for (const tag of image.tags.toSorted())
       changed = (await this.putTag(tx, repository, id, tag, image.mayMoveTag)) || changed;
     await this.assertTagCount(tx, repository, id, image.tags);
     if (inserted) await this.countImage(tx, repository);

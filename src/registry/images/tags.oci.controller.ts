@@ -60,10 +60,13 @@ export class TagsOciController {
     );
     if (artifactTypes.length > 0) void reply.header('oci-filters-applied', 'artifactType');
     if (page.next !== undefined) {
-      const artifactType = artifactTypes[0];
       void reply.header(
         'link',
-        nextPageLink(`/v2/${name}/referrers/${String(digest)}`, { artifactType, n: limit, last: page.next }),
+        nextPageLink(`/v2/${name}/referrers/${String(digest)}`, {
+          artifactType: artifactTypes,
+          n: limit,
+          last: page.next,
+        }),
       );
     }
     const manifests = page.items.map(({ mediaType, digest: referrer, size, artifactType, annotations }) => ({

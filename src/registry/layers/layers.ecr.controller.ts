@@ -22,9 +22,9 @@ import { EcrOperation } from '../../protocols/ecr/ecr-operation.decorator.js';
 import { UploadedLayerPart } from '../../protocols/ecr/layer-part.decorator.js';
 import { RepositoriesService } from '../repositories/repositories.service.js';
 import { type Availability, LayersService } from './layers.service.js';
-import { PART_SIZE } from './upload.js';
-import { UploadsService } from './uploads.service.js';
-import { CompletionsService } from './completions.service.js';
+import { PART_SIZE } from './uploads/upload.js';
+import { UploadsService } from './uploads/uploads.service.js';
+import { CompletionsService } from './uploads/completions.service.js';
 
 /** The layer API of the ECR door. */
 @Controller('ecr')

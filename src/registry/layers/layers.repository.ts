@@ -6,7 +6,7 @@ import { inTransaction } from '../../database/transaction.js';
 import type { Digest } from '../../domain/digest.js';
 import type { RegistryAddress } from '../../domain/registry-address.js';
 import type { Repository } from '../repositories/repository.js';
-import { registryTotal } from './uploads.repository.js';
+import { registryTotal } from './uploads/uploads.repository.js';
 
 /** A layer as one repository sees it. */
 export interface Layer {

@@ -1,13 +1,14 @@
 import { createHash } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
-import { BLOB_STORE, BlobMissing, type BlobStore } from '../../blob-store/blob-store.js';
-import type { ByteRange } from '../../domain/byte-range.js';
-import type { Digest } from '../../domain/digest.js';
-import { RegistryError } from '../../domain/registry-error.js';
-import { named, type Repository } from '../repositories/repository.js';
-import type { IncomingBytes } from './incoming-bytes.js';
+import { BLOB_STORE, BlobMissing, type BlobStore } from '../../../blob-store/blob-store.js';
+import type { ByteRange } from '../../../domain/byte-range.js';
+import type { Digest } from '../../../domain/digest.js';
+import { RegistryError } from '../../../domain/registry-error.js';
+import { named, type Repository } from '../../repositories/repository.js';
+import { type IncomingBytes, receive } from './incoming-bytes.js';
 import {
   assertNext,
+  type CommittedObject,
   type CompletedUpload,
   isCommitted,
   MIN_LAYER_PART_BYTES,
@@ -63,6 +64,8 @@ export class CompletionsService {
   ): Promise<CompletedLayer> {
     if (completion.strict) this.assertPartsFill(repository, upload);
     assertNext(repository, upload, completion.range);
+    if (isCommitted(upload.staged))
+      return this.finishCommitted(repository, upload, upload.staged, completion);
     const { digests } = completion;
     return this.leases.keepAlive(repository, upload, async (context) => {
       const staging = completion.body
@@ -80,16 +83,14 @@ export class CompletionsService {
         const comparable = known && (known.sha512 !== null || !wants(digests, 'sha512'));
         if (comparable && !matches(digests, known)) throw RegistryError.invalidLayer();
         const rest = staging ? staging.appended.rest : await this.uploads.tails(upload);
-        const { key: objectKey, certain } = isCommitted(staged)
-          ? { key: staged.committed, certain: true }
-          : await this.store.commit(staged, rest, context);
+        const { key: objectKey, certain } = await this.store.commit(staged, rest, context);
         const actual = comparable && certain ? known : await this.reread(objectKey, wants(digests, 'sha512'));
         if (!matches(digests, actual)) {
           await this.uploads.recordCommitted(upload, { ...actual, sizeBytes, objectKey });
           throw RegistryError.invalidLayer();
         }
         const layer = await this.link(repository, upload, { ...actual, sizeBytes, objectKey }, completion);
-        if (staged && !isCommitted(staged)) await this.store.settle?.(staged).catch(() => undefined);
+        if (staged) await this.store.settle?.(staged).catch(() => undefined);
         return layer;
       } catch (error) {
         if (staging) await this.staging.drop(upload, staging);
@@ -97,6 +98,29 @@ export class CompletionsService {
           ? RegistryError.uploadNotFound(upload.id, ...named(repository))
           : error;
       }
+    });
+  }
+
+  /**
+   * An earlier completion made the object and was refused. The bytes on this request, if any, are those that are in it: a
+   * digest that matches the object names them.
+   */
+  private async finishCommitted(
+    repository: Repository,
+    upload: Upload,
+    object: CommittedObject,
+    completion: Completion,
+  ): Promise<CompletedLayer> {
+    const { digests, body } = completion;
+    return this.leases.keepAlive(repository, upload, async () => {
+      if (body)
+        for await (const chunk of receive(body, repository.limits.layerBytes, () => undefined)) void chunk;
+      const known = { sha256: upload.sha256SoFar!, sha512: upload.sha512SoFar };
+      const actual =
+        wants(digests, 'sha512') && known.sha512 === null ? await this.reread(object.committed, true) : known;
+      if (!matches(digests, actual)) throw RegistryError.invalidLayer();
+      const layer = { ...actual, sizeBytes: object.sizeBytes, objectKey: object.committed };
+      return this.link(repository, upload, layer, completion);
     });
   }
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
-import { PrismaService } from '../../database/prisma.service.js';
+import { PrismaService } from '../../../database/prisma.service.js';
 
 /** The row that names the store of this database's layers. */
 @Injectable()

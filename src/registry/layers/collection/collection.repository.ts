@@ -1,7 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
-import type { StagedBlob } from '../../blob-store/blob-store.js';
-import { CONFIG, type Config } from '../../config/config.js';
-import { PrismaService } from '../../database/prisma.service.js';
+import type { StagedBlob } from '../../../blob-store/blob-store.js';
+import { CONFIG, type Config } from '../../../config/config.js';
+import { isForeignKeyViolation } from '../../../database/database-errors.js';
+import { PrismaService } from '../../../database/prisma.service.js';
 
 export interface DoomedObject {
   id: bigint;
@@ -53,18 +54,24 @@ export class CollectionRepository {
   }
 
   /**
-   * Drops blobs no repository sees, once they are past the grace time. A link made at the same moment either keeps the row
-   * or, by its foreign key, makes this statement fail and come again.
+   * Drops blobs no repository sees, once they are past the grace time. A link made at the same moment keeps its blob, by a lock
+   * on the row or else by its foreign key, which refuses the statement; a new one then sees the link.
    */
   async dropUnseenBlobs(limit: number): Promise<number> {
-    return this.prisma.$executeRaw`
-      WITH unseen AS (
-        DELETE FROM blob WHERE id IN (
-          SELECT b.id FROM blob b WHERE b.created_at < now() - make_interval(secs => ${this.graceSeconds}::float8)
-            AND NOT EXISTS (SELECT 1 FROM repository_layer l WHERE l.blob_id = b.id)
-          LIMIT ${limit} FOR UPDATE SKIP LOCKED)
-        RETURNING object_key)
-      INSERT INTO doomed_object (object_key) SELECT object_key FROM unseen`;
+    for (;;) {
+      try {
+        return await this.prisma.$executeRaw`
+          WITH unseen AS (
+            DELETE FROM blob WHERE id IN (
+              SELECT b.id FROM blob b WHERE b.created_at < now() - make_interval(secs => ${this.graceSeconds}::float8)
+                AND NOT EXISTS (SELECT 1 FROM repository_layer l WHERE l.blob_id = b.id)
+              LIMIT ${limit} FOR UPDATE SKIP LOCKED)
+            RETURNING object_key)
+          INSERT INTO doomed_object (object_key) SELECT object_key FROM unseen`;
+      } catch (error) {
+        if (!isForeignKeyViolation(error)) throw error;
+      }
+    }
   }
 
   /** Takes doomed objects that are due; each comes again later, at growing intervals, until it is {@link buried}. */

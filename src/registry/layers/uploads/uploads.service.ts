@@ -1,9 +1,9 @@
 import { Injectable } from '@nestjs/common';
-import type { ByteRange } from '../../domain/byte-range.js';
-import { rangeLength } from '../../domain/byte-range.js';
-import { RegistryError } from '../../domain/registry-error.js';
-import { QuotasService } from '../quotas/quotas.service.js';
-import { named, type Repository } from '../repositories/repository.js';
+import type { ByteRange } from '../../../domain/byte-range.js';
+import { rangeLength } from '../../../domain/byte-range.js';
+import { RegistryError } from '../../../domain/registry-error.js';
+import { QuotasService } from '../../quotas/quotas.service.js';
+import { named, type Repository } from '../../repositories/repository.js';
 import type { IncomingBytes } from './incoming-bytes.js';
 import { assertNext, isUploadId, positionOf, type Upload } from './upload.js';
 import { UploadLeases } from './upload-leases.js';
@@ -22,12 +22,11 @@ export class UploadsService {
 
   /** @returns the id of a new session @throws RegistryError LimitExceeded, RepositoryNotFound */
   async begin(repository: Repository, options: { wantsSha512?: boolean } = {}): Promise<string> {
-    const id = await this.uploads.begin(repository, options.wantsSha512 ?? false);
-    if (id) return id;
-    const limit = repository.limits.openUploadsPerRepository;
-    if (limit === null) throw RegistryError.repositoryNotFound(...named(repository));
+    const begun = await this.uploads.begin(repository, options.wantsSha512 ?? false);
+    if (typeof begun === 'object') return begun.id;
+    if (begun === 'repository-gone') throw RegistryError.repositoryNotFound(...named(repository));
     throw RegistryError.limitExceeded(
-      `The repository with name '${repository.name}' in registry with id '${repository.registry.accountId}' already has the maximum allowed number of open uploads which is '${limit}'`,
+      `The repository with name '${repository.name}' in registry with id '${repository.registry.accountId}' already has the maximum allowed number of open uploads which is '${repository.limits.openUploadsPerRepository}'`,
     );
   }
 

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import type { StagedBlob } from '../../blob-store/blob-store.js';
-import type { ByteRange } from '../../domain/byte-range.js';
-import { RegistryError, type UploadPosition } from '../../domain/registry-error.js';
-import type { Repository } from '../repositories/repository.js';
+import type { StagedBlob } from '../../../blob-store/blob-store.js';
+import type { ByteRange } from '../../../domain/byte-range.js';
+import { RegistryError, type UploadPosition } from '../../../domain/registry-error.js';
+import type { Repository } from '../../repositories/repository.js';
 
 /** ECR's minimum for every part but the last. Bytes. */
 export const MIN_LAYER_PART_BYTES = 5 * 1024 * 1024;
@@ -66,7 +66,9 @@ export function assertNext(repository: Repository, upload: Upload, range: ByteRa
     throw RegistryError.notTheNextByte(range.first, positionOf(repository, upload));
 }
 
-/** The bytes are one finished object already; only a completion with the right digest is missing. */
-export function isCommitted(staged: StagedBlob | null): staged is { committed: string } {
+/** Staged state of an upload whose bytes are one finished object already; only a completion with the right digest is missing. */
+export type CommittedObject = { committed: string; sizeBytes: number };
+
+export function isCommitted(staged: StagedBlob | null): staged is CommittedObject {
   return typeof staged?.['committed'] === 'string';
 }

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Injectable } from '@nestjs/common';
-import type { AppendContext } from '../../blob-store/blob-store.js';
-import { RegistryError } from '../../domain/registry-error.js';
-import { named, type Repository } from '../repositories/repository.js';
+import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import type { AppendContext } from '../../../blob-store/blob-store.js';
+import { RegistryError } from '../../../domain/registry-error.js';
+import { named, type Repository } from '../../repositories/repository.js';
 import { type CompletedUpload, isUploadId, LEASE_SECONDS, type Upload } from './upload.js';
 import { UploadsRepository } from './uploads.repository.js';
 
@@ -13,7 +13,9 @@ const MAX_PART_NUMBER = 10_000;
 
 /** One writer per upload, over all replicas: the lease is a column with an expiry, held and renewed for as long as work runs. */
 @Injectable()
-export class UploadLeases {
+export class UploadLeases implements OnApplicationShutdown {
+  private readonly held = new Set<Promise<unknown>>();
+
   constructor(private readonly uploads: UploadsRepository) {}
 
   /**
@@ -42,11 +44,30 @@ export class UploadLeases {
         if (!ifCompleted) throw RegistryError.uploadNotFound(uploadId, ...named(repository));
         return ifCompleted(acquired.completed);
       }
-      try {
-        return await work(acquired.upload);
-      } finally {
-        await this.uploads.release(acquired.upload).catch(() => undefined);
-      }
+      return this.working(acquired.upload, work);
+    }
+  }
+
+  /** The connections are gone by now; what they left half done gives its uploads free before the database goes too. */
+  async onApplicationShutdown(): Promise<void> {
+    await Promise.allSettled(this.held);
+  }
+
+  private async working<Result>(upload: Upload, work: (upload: Upload) => Promise<Result>): Promise<Result> {
+    const done = this.released(upload, work);
+    this.held.add(done);
+    try {
+      return await done;
+    } finally {
+      this.held.delete(done);
+    }
+  }
+
+  private async released<Result>(upload: Upload, work: (upload: Upload) => Promise<Result>): Promise<Result> {
+    try {
+      return await work(upload);
+    } finally {
+      await this.uploads.release(upload).catch(() => undefined);
     }
   }
 

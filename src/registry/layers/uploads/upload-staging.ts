@@ -5,9 +5,9 @@ import {
   BLOB_STORE,
   BlobMissing,
   type BlobStore,
-} from '../../blob-store/blob-store.js';
-import { RegistryError } from '../../domain/registry-error.js';
-import { named, type Repository } from '../repositories/repository.js';
+} from '../../../blob-store/blob-store.js';
+import { RegistryError } from '../../../domain/registry-error.js';
+import { named, type Repository } from '../../repositories/repository.js';
 import { type IncomingBytes, receive } from './incoming-bytes.js';
 import { type DigestFeed, RunningDigests } from './running-digests.js';
 import { isCommitted, type Upload } from './upload.js';

@@ -1,5 +1,5 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
-import { BLOB_STORE, type BlobStore } from '../../blob-store/blob-store.js';
+import { BLOB_STORE, type BlobStore } from '../../../blob-store/blob-store.js';
 import { StoreBindingRepository } from './store-binding.repository.js';
 
 /**

@@ -1,7 +1,7 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { BLOB_STORE, type BlobStore, type UnfinishedObject } from '../../blob-store/blob-store.js';
-import { CONFIG, type Config } from '../../config/config.js';
-import { ScheduledJob } from '../../jobs/scheduled-job.decorator.js';
+import { BLOB_STORE, type BlobStore, type UnfinishedObject } from '../../../blob-store/blob-store.js';
+import { CONFIG, type Config } from '../../../config/config.js';
+import { ScheduledJob } from '../../../jobs/scheduled-job.decorator.js';
 import { CollectionRepository } from './collection.repository.js';
 
 /** Rows or objects handled between two looks at the stop signal. */

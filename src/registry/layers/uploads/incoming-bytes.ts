@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import { RegistryError } from '../../domain/registry-error.js';
+import { RegistryError } from '../../../domain/registry-error.js';
 
 /** Layer bytes on their way in. */
 export interface IncomingBytes {

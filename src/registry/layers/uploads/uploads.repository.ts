@@ -1,12 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
-import type { StagedBlob } from '../../blob-store/blob-store.js';
-import { CONFIG, type Config } from '../../config/config.js';
-import { Prisma } from '../../database/generated/client.js';
-import { PrismaService } from '../../database/prisma.service.js';
-import { inTransaction } from '../../database/transaction.js';
-import type { Repository } from '../repositories/repository.js';
-import { type CompletedUpload, LEASE_SECONDS, newUploadId, type Upload } from './upload.js';
+import type { StagedBlob } from '../../../blob-store/blob-store.js';
+import { CONFIG, type Config } from '../../../config/config.js';
+import { Prisma } from '../../../database/generated/client.js';
+import { PrismaService } from '../../../database/prisma.service.js';
+import { inTransaction } from '../../../database/transaction.js';
+import type { Repository } from '../../repositories/repository.js';
+import {
+  type CommittedObject,
+  type CompletedUpload,
+  LEASE_SECONDS,
+  newUploadId,
+  type Upload,
+} from './upload.js';
 
 type UploadRow = Omit<Upload, 'offsetBytes' | 'lease'> & { offsetBytes: bigint };
 
@@ -58,8 +64,11 @@ export class UploadsRepository {
     this.expirySeconds = config.STOWAGE_UPLOAD_EXPIRY_HOURS * 3600;
   }
 
-  /** @returns the id, or null when the repository has no room for another open upload (or is gone) */
-  async begin(repository: Repository, wantsSha512: boolean): Promise<string | null> {
+  /** @returns the id, or what stood against another open upload */
+  async begin(
+    repository: Repository,
+    wantsSha512: boolean,
+  ): Promise<{ id: string } | 'full' | 'repository-gone'> {
     const limit = repository.limits.openUploadsPerRepository;
     const rows = await this.prisma.$queryRaw<{ id: string }[]>`
       WITH room AS (
@@ -67,7 +76,12 @@ export class UploadsRepository {
         WHERE id = ${repository.id} AND (${limit}::bigint IS NULL OR open_uploads < ${limit}::bigint) RETURNING id)
       INSERT INTO upload (id, repository_id, wants_sha512) SELECT ${newUploadId()}::uuid, id, ${wantsSha512} FROM room
       RETURNING id::text`;
-    return rows[0]?.id ?? null;
+    if (rows[0]) return rows[0];
+    const exists = await this.prisma.repository.findUnique({
+      where: { id: repository.id },
+      select: { id: true },
+    });
+    return exists ? 'full' : 'repository-gone';
   }
 
   /** Takes the lease unless another live request holds it. */
@@ -163,7 +177,7 @@ export class UploadsRepository {
   async recordCommitted(upload: Upload, layer: FinishedLayer): Promise<void> {
     await this.prisma.$executeRaw`
       WITH moved AS (
-        UPDATE upload SET staged = ${json({ committed: layer.objectKey })}::jsonb, tail_bytes = 0, offset_bytes = ${layer.sizeBytes}::bigint,
+        UPDATE upload SET staged = ${json({ committed: layer.objectKey, sizeBytes: layer.sizeBytes } satisfies CommittedObject)}::jsonb, tail_bytes = 0,
           sha256_so_far = ${layer.sha256}, sha512_so_far = ${layer.sha512}
         WHERE id = ${upload.id}::uuid AND lease_token = ${upload.lease}::uuid AND state = 'open' RETURNING id)
       DELETE FROM upload_tail USING moved WHERE upload_id = moved.id`;
