@@ -94,7 +94,7 @@ export class GuardedRegistry {
       logger: false,
       abortOnError: false,
     });
-    const instance = app.getHttpAdapter().getInstance() as unknown as FastifyInstance;
+    const instance = app.getHttpAdapter().getInstance();
     registerBodyParsers(instance, new ByteBudget(64 * 1024 * 1024));
     registerEarlyAuthentication(instance, app.get(Authenticator));
     prepare(instance);

@@ -69,14 +69,20 @@ describe('npm start', () => {
     });
     const ended = once(npm, 'exit');
     const { operatorUrl, dataDir } = registry.environment;
-    while (!(await isServing(operatorUrl))) await sleep(100);
+    await eventually(() => isServing(operatorUrl));
     const script = childrenOf(npm.pid!)[0]!;
     process.kill(whom === 'npm' ? npm.pid! : script, signal);
     await ended;
     const pidFile = join(dataDir, 'postgres/data/postmaster.pid');
-    while ((await isServing(operatorUrl)) || existsSync(pidFile)) await sleep(100);
+    await eventually(async () => !(await isServing(operatorUrl)) && !existsSync(pidFile));
   });
 });
+
+async function eventually(condition: () => Promise<boolean>): Promise<void> {
+  for (const deadline = Date.now() + 20_000; !(await condition()); await sleep(100)) {
+    if (Date.now() > deadline) throw new Error('It did not come about within 20 s');
+  }
+}
 
 async function isServing(operatorUrl: string): Promise<boolean> {
   return fetch(`${operatorUrl}/readyz`).then(

@@ -1,4 +1,5 @@
 import { ECRClient, GetAuthorizationTokenCommand } from '@aws-sdk/client-ecr';
+import { refuseUndeclaredErrors } from './declared-errors.js';
 
 export interface Credentials {
   accessKeyId: string;
@@ -22,7 +23,9 @@ export interface RegistryClient {
 
 export async function connectTo(url: string, credentials: Credentials): Promise<RegistryClient> {
   const ecrWith: RegistryClient['ecrWith'] = (options) =>
-    new ECRClient({ endpoint: url, region: 'us-east-1', credentials, maxAttempts: 1, ...options });
+    refuseUndeclaredErrors(
+      new ECRClient({ endpoint: url, region: 'us-east-1', credentials, maxAttempts: 1, ...options }),
+    );
   const ecr = ecrWith({});
   const { authorizationData } = await ecr.send(new GetAuthorizationTokenCommand({}));
   const token = authorizationData?.[0]?.authorizationToken;

@@ -3,7 +3,12 @@ import { createApplication } from '../../src/application.js';
 import { loadConfig } from '../../src/config/config.js';
 import { PrismaService } from '../../src/database/prisma.service.js';
 import { connectTo, type RegistryClient } from './registry-client.js';
-import { createEnvironment, type RegistryOptions, type TestEnvironment } from './test-environment.js';
+import {
+  createEnvironment,
+  freePort,
+  type RegistryOptions,
+  type TestEnvironment,
+} from './test-environment.js';
 
 export interface TestRegistry extends RegistryClient {
   app: INestApplication;
@@ -15,7 +20,30 @@ export interface TestRegistry extends RegistryClient {
 
 /** The real application in this process, over real HTTP, with database and store of its own. */
 export async function startRegistry(options: RegistryOptions): Promise<TestRegistry> {
-  const environment = await createEnvironment(options);
+  return serve(await createEnvironment(options));
+}
+
+/** Another process of the same deployment: same database, store and keys, ports of its own. */
+export async function startReplica(
+  of: TestRegistry,
+  config: Record<string, string> = {},
+): Promise<TestRegistry> {
+  const [port, operatorPort] = await Promise.all([freePort(), freePort()]);
+  return serve({
+    ...of.environment,
+    url: `http://127.0.0.1:${port}`,
+    operatorUrl: `http://127.0.0.1:${operatorPort}`,
+    settings: {
+      ...of.environment.settings,
+      STOWAGE_PORT: String(port),
+      STOWAGE_OPERATOR_PORT: String(operatorPort),
+      ...config,
+    },
+    remove: async () => undefined,
+  });
+}
+
+async function serve(environment: TestEnvironment): Promise<TestRegistry> {
   try {
     const application = await createApplication(loadConfig(environment.settings));
     await application.listen();

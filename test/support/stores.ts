@@ -38,3 +38,13 @@ export function s3Environment(bucket = `test-${randomUUID()}`): Record<string, s
     STOWAGE_S3_SECRET_ACCESS_KEY: requiredEnvironment('STOWAGE_TEST_S3_SECRET_ACCESS_KEY'),
   };
 }
+
+/**
+ * Settings under which redirected pulls reach the store at another host name than the registry's. Clients written in Go send their
+ * Authorization along when only the port differs, and a store refuses a presigned URL that comes with one.
+ */
+export function storeUnderAnotherName(store: StoreName): Record<string, string> {
+  if (store !== 's3') return {};
+  const endpoint = requiredEnvironment('STOWAGE_TEST_S3_ENDPOINT');
+  return { STOWAGE_S3_PUBLIC_ENDPOINT: endpoint.replace('127.0.0.1', 'localhost') };
+}

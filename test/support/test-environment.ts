@@ -63,7 +63,7 @@ export async function createEnvironment(options: RegistryOptions): Promise<TestE
 }
 
 /** Free a moment ago: the URL must be known before the service listens, since it hands it out. */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;

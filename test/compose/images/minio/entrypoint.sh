@@ -1,0 +1,3 @@
+#!/bin/bash
+[ "${1:-}" = minio ] || set -- minio "$@"
+exec "$@"
