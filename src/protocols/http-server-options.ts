@@ -40,6 +40,8 @@ export function fastifyOptions() {
     },
     genReqId: () => randomUUID(),
     requestIdHeader: false,
+    // A request that still arrives while the service ends is served; Fastify's own refusal would speak neither dialect.
+    return503OnClosing: false,
     frameworkErrors: (error, request, reply) => answerWithError(error, request, reply),
     clientErrorHandler: answerClientError,
   } satisfies FastifyHttpOptions<Server>;

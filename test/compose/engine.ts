@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, symlink } from 'node:fs/promises';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { builtTool, onPath, runProgram, succeeds } from '../support/programs.js';
@@ -65,6 +66,10 @@ export async function startEngine(): Promise<Engine | NoEngine> {
   const { folder, path, socket, base, network, missing } = JSON.parse(line) as Report;
   if (missing !== undefined) return { missing };
 
+  // Where no test is selected nothing closes it: it must not keep this process, whose end is its own.
+  supervisor.unref();
+  for (const pipe of [supervisor.stdin, supervisor.stdout]) (pipe as unknown as Socket).unref();
+
   const config = join(folder, 'config');
   await mkdir(join(config, 'cli-plugins'), { recursive: true });
   await symlink(plugin, join(config, 'cli-plugins/docker-compose'));
@@ -86,6 +91,7 @@ export async function startEngine(): Promise<Engine | NoEngine> {
     dockerWith: (input, ...args) => run(input, args),
     compose: (envFile, ...args) => run('', ['compose', '--env-file', envFile, ...args]),
     async close() {
+      supervisor.ref();
       supervisor.stdin.end();
       const [code] = await ended;
       if (code !== 0) throw new Error(`The engine left something behind in ${folder} or on the machine`);

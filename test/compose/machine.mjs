@@ -75,8 +75,7 @@ function mountsBelow(folder) {
 
 /** Processes that work for the engine in the folder: by their command line, or as part of one of its containers. */
 export function processesOf(folder) {
-  const containers = join(folder, 'root/containers');
-  const ids = existsSync(containers) ? readdirSync(containers) : [];
+  const ids = containersOf(folder);
   return readdirSync('/proc').filter((pid) => {
     if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return false;
     try {
@@ -89,16 +88,24 @@ export function processesOf(folder) {
   });
 }
 
-/** The empty control groups an engine leaves, of which the next one makes new ones. */
-export function removeControlGroups() {
+/** The control groups of its containers, which an engine that was killed leaves, and the one above them. */
+export function removeControlGroups(folder) {
   const root = '/sys/fs/cgroup';
+  const containers = containersOf(folder).map((id) => join('docker', id));
   for (const group of [root, ...readdirSync(root).map((name) => join(root, name))]) {
-    try {
-      rmdirSync(join(group, 'docker'));
-    } catch {
-      // None there, or somebody's.
+    for (const made of [...containers, 'docker']) {
+      try {
+        rmdirSync(join(group, made));
+      } catch {
+        // None there, or not empty and so somebody's.
+      }
     }
   }
+}
+
+function containersOf(folder) {
+  const containers = join(folder, 'root/containers');
+  return existsSync(containers) ? readdirSync(containers) : [];
 }
 
 function links() {

@@ -129,7 +129,7 @@ async function cleanUp(folder, before) {
   await endEngine(folder);
   const mounts = machine.unmountBelow(folder).map((mount) => `mount ${mount}`);
   const changes = machine.restore(before);
-  machine.removeControlGroups();
+  machine.removeControlGroups(folder);
   if (mounts.length === 0) rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   return [...mounts, ...changes, ...machine.processesOf(folder).map((pid) => `process ${pid}`)];
 }
@@ -146,8 +146,10 @@ async function endProject(folder, socket) {
 
 async function endEngine(folder) {
   const pidFile = join(folder, 'engine.pid');
-  if (existsSync(pidFile)) signalProcess(readFileSync(pidFile, 'utf8'), 'SIGTERM');
-  for (const deadline = Date.now() + STOP_MS; existsSync(pidFile) && Date.now() < deadline; await sleep(100));
+  const pid = existsSync(pidFile) ? readFileSync(pidFile, 'utf8') : '';
+  const stops = () => machine.processesOf(folder).includes(pid);
+  if (stops()) signalProcess(pid, 'SIGTERM');
+  for (const deadline = Date.now() + STOP_MS; stops() && Date.now() < deadline; await sleep(100));
   for (let turn = 0; turn < 50 && machine.processesOf(folder).length > 0; turn += 1, await sleep(100))
     // Long enough for what ends by itself.
     if (turn >= 20) for (const pid of machine.processesOf(folder)) signalProcess(pid, 'SIGKILL');
