@@ -44,7 +44,9 @@ export const environment = z.object({
     .describe('Account of the root key; the `registryId`.'),
   STOWAGE_REGION: region
     .default('us-east-1')
-    .describe('Region of the docker/OCI door, and of callers that name none.'),
+    .describe(
+      'Region of the docker/OCI host in the commands the service prints; a login token from another Region reaches that Region’s registry.',
+    ),
   STOWAGE_REGIONS: z
     .string()
     .transform((text) =>
