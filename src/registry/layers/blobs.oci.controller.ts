@@ -1,5 +1,5 @@
-import { Controller, Headers, Req, Res } from '@nestjs/common';
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Controller, Headers, Res } from '@nestjs/common';
+import type { FastifyReply } from 'fastify';
 import { type Digest } from '../../domain/digest.js';
 import { addressedRegistry, type Caller } from '../../identity/caller.js';
 import { RequestCaller } from '../../identity/request-caller.decorator.js';
@@ -39,7 +39,6 @@ export class BlobsOciController {
     @DigestParam() digest: Digest,
     @Headers('range') range: string | undefined,
     @RequestCaller() caller: Caller,
-    @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
     const layer = await this.layers.find(addressedRegistry(caller), name, digest);
@@ -52,9 +51,7 @@ export class BlobsOciController {
     void reply
       .header('etag', `"${String(digest)}"`)
       .header('cache-control', 'private, max-age=31536000, immutable');
-    await deliver(request, reply, { sizeBytes: layer.sizeBytes, range }, (part) =>
-      this.layers.read(layer, part),
-    );
+    await deliver(reply, { sizeBytes: layer.sizeBytes, range }, (part) => this.layers.read(layer, part));
   }
 
   @OciRoute('DELETE', ':name/blobs/:digest', { action: 'ecr:BatchDeleteImage' })

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyReply } from 'fastify';
 import type { ByteRange } from '../../domain/byte-range.js';
 import { rangeLength } from '../../domain/byte-range.js';
 import { requestedRange } from '../../protocols/oci/byte-range-header.js';
@@ -10,14 +10,15 @@ import { requestedRange } from '../../protocols/oci/byte-range-header.js';
  * @throws RegistryError RangeInvalid
  */
 export async function deliver(
-  request: FastifyRequest,
   reply: FastifyReply,
   layer: { sizeBytes: number; range: string | undefined },
   read: (range?: ByteRange) => Promise<Readable>,
 ): Promise<void> {
   const range = requestedRange(layer.range, layer.sizeBytes);
   const bytes = await read(range ?? undefined);
-  request.raw.once('close', () => bytes.destroy());
+  // The client may be gone already, or go before the last byte; the store's connection must not wait for it.
+  if (reply.raw.destroyed) bytes.destroy();
+  else reply.raw.once('close', () => bytes.destroy());
   void reply.header('accept-ranges', 'bytes').header('content-type', 'application/octet-stream');
   if (range) {
     void reply.code(206).header('content-range', `bytes ${range.first}-${range.last}/${layer.sizeBytes}`);

@@ -20,7 +20,7 @@ export class DownloadsController {
     @Res() reply: FastifyReply,
   ): Promise<void> {
     if (!/^[0-9]{1,15}$/.test(size)) throw new RegistryError('RouteNotFound', 'Not found');
-    await deliver(request, reply, { sizeBytes: Number(size), range }, (part) =>
+    await deliver(reply, { sizeBytes: Number(size), range }, (part) =>
       this.layers.signedDownload(request.originalUrl, objectKey, part),
     );
   }
