@@ -6,15 +6,11 @@ export interface IncomingBytes {
   source: Buffer | Readable;
   /** Length the client announced; a body of any other length is refused. Bytes. */
   announcedBytes?: number;
-  /** Hex digest of a Buffer, where the door computed it already. */
-  sha256?: string;
 }
 
-/** A body that stays silent so long is given up. Milliseconds. */
-const IDLE_MS = 60_000;
-
 /**
- * Yields the chunks and refuses early: more bytes than allowed or announced, fewer than announced, silence, a connection cut.
+ * Yields the chunks and refuses early: more bytes than allowed or announced, fewer than announced, a connection cut. A client
+ * that falls silent is the door's to end: only there can its silence be told from a store that is slow to take its bytes.
  * The underlying stream is left open on refusal, so that the answer still reaches the client.
  *
  * @throws RegistryError BlobSizeInvalid, LimitExceeded, MalformedRequest, RequestTimeout
@@ -42,34 +38,13 @@ async function* wholeOf(bytes: Buffer): AsyncGenerator<Buffer> {
 }
 
 async function* chunksOf(stream: Readable): AsyncGenerator<Buffer> {
-  let timedOut = false;
-  const timer = setTimeout(() => {
-    timedOut = true;
-    stream.destroy();
-  }, IDLE_MS);
   try {
-    for await (const chunk of stream.iterator({ destroyOnReturn: false })) {
-      timer.refresh();
-      yield chunk as Buffer;
-    }
-    if (!stream.readableEnded) throw new Error('cut');
+    for await (const chunk of stream.iterator({ destroyOnReturn: false })) yield chunk as Buffer;
+    if (!stream.readableEnded) throw new Error('The stream closed before its end');
   } catch (error) {
     if (error instanceof RegistryError) throw error;
-    if (timedOut)
-      throw new RegistryError(
-        'RequestTimeout',
-        'The request body did not arrive in time',
-        {},
-        { cause: error },
-      );
-    throw new RegistryError(
-      'MalformedRequest',
-      'The request body ended before its announced end',
-      {},
-      { cause: error },
-    );
-  } finally {
-    clearTimeout(timer);
+    const message = 'The request body ended before its announced end';
+    throw new RegistryError('MalformedRequest', message, {}, { cause: error });
   }
 }
 

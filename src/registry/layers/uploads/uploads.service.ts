@@ -77,7 +77,7 @@ export class UploadsService {
       await this.append(
         repository,
         upload,
-        { source: bytes, sha256 },
+        { source: bytes },
         { firstByte: range.first, lastByte: range.last, sha256 },
       );
     });
