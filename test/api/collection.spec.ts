@@ -61,7 +61,8 @@ describeEachStore('The collection of garbage', (store) => {
   const stagedOf = async (id: string): Promise<StagedBlob> =>
     (await registry.prisma.upload.findUniqueOrThrow({ where: { id } })).staged as StagedBlob;
   const ageUploads = (hours: number): Promise<number> =>
-    registry.prisma.$executeRaw`UPDATE upload SET touched_at = now() - make_interval(hours => ${hours}::int)`;
+    registry.prisma
+      .$executeRaw`UPDATE upload SET (created_at, touched_at) = (now() - make_interval(hours => ${hours}::int), now() - make_interval(hours => ${hours}::int))`;
   const ageBlobs = (hours: number): Promise<number> =>
     registry.prisma.$executeRaw`UPDATE blob SET created_at = now() - make_interval(hours => ${hours}::int)`;
   const begin = () => beginUpload(registry.ecr, repository);

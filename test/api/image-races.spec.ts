@@ -9,6 +9,7 @@ import {
 import { imageManifest, type Manifest } from '../support/images.js';
 import { createRepository, pushLayersOfImage, putImage } from '../support/pushes.js';
 import { startRegistry, startReplica, type TestRegistry } from '../support/registry.js';
+import { countedIn } from '../support/recount.js';
 
 const CLIENTS = 32;
 
@@ -44,8 +45,7 @@ describe(`${CLIENTS} clients of two processes that push at once`, () => {
     ).status;
   const imagesOf = async (name: string): Promise<ImageDetail[]> =>
     (await registry.ecr.send(new DescribeImagesCommand({ repositoryName: name }))).imageDetails!;
-  const counted = async (name: string): Promise<number> =>
-    Number((await registry.prisma.repository.findFirstOrThrow({ where: { name } })).imageCount);
+  const counted = (name: string): Promise<number> => countedIn(registry.prisma, name, 'images');
 
   it('different images with one new tag to an immutable repository: exactly one of them gets in', async () => {
     const name = await createRepository(registry.ecr, { imageTagMutability: 'IMMUTABLE' });

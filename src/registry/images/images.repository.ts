@@ -31,20 +31,15 @@ export class ImagesRepository {
       image.digest !== undefined
         ? Prisma.sql`LEFT JOIN image i ON i.repository_id = r.id AND i.digest = ${image.digest}`
         : Prisma.sql`LEFT JOIN image_tag t ON t.repository_id = r.id AND t.tag = ${image.tag} LEFT JOIN image i ON i.id = t.image_id`;
-    const [row] = await this.prisma.$queryRaw<
-      (Omit<StoredImage, 'manifest'> & { manifest: Uint8Array | null })[]
-    >`
+    const [row] = await this.prisma.prepared<
+      Omit<StoredImage, 'manifest'> & { manifest: Buffer | null }
+    >(Prisma.sql`
       SELECT i.id, i.digest, i.manifest, i.media_type AS "mediaType", i.last_pulled_at AS "lastPulledAt"
       FROM registry g JOIN repository r ON r.registry_id = g.id ${joined}
-      WHERE g.account_id = ${registry.accountId} AND g.region = ${registry.region} AND r.name = ${repositoryName}`;
+      WHERE g.account_id = ${registry.accountId} AND g.region = ${registry.region} AND r.name = ${repositoryName}`);
     if (!row) return null;
-    if (row.manifest === null) return { image: null };
-    return {
-      image: {
-        ...row,
-        manifest: Buffer.from(row.manifest.buffer, row.manifest.byteOffset, row.manifest.byteLength),
-      },
-    };
+    const { manifest } = row;
+    return { image: manifest === null ? null : { ...row, manifest } };
   }
 
   async hasTag(repository: Repository, tag: string, digest: string): Promise<boolean> {
@@ -152,7 +147,7 @@ export class ImagesRepository {
         SELECT p.digest FROM image_child c JOIN image p ON p.id = c.parent_id WHERE c.child_id = ${row.id} ORDER BY p.id`;
       if (parents.length > 0) return { outcome: 'referenced', parents: parents.map(({ digest }) => digest) };
       await tx.$executeRaw`DELETE FROM image WHERE id = ${row.id}`;
-      await tx.$executeRaw`UPDATE repository SET image_count = image_count - 1 WHERE id = ${repository.id}`;
+      await tx.$executeRaw`SELECT count_in_repository(${repository.id}::bigint, -1, 0, 0)`;
       return { outcome: 'removed', digest: row.digest, tags: tags.map(({ tag }) => tag) };
     });
   }

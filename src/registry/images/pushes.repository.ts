@@ -3,6 +3,7 @@ import { isForeignKeyViolation } from '../../database/database-errors.js';
 import type { Prisma } from '../../database/generated/client.js';
 import { PrismaService } from '../../database/prisma.service.js';
 import { inTransaction } from '../../database/transaction.js';
+import { UNSEEN_AT_MOST } from '../quotas/quotas.js';
 import type { Repository } from '../repositories/repository.js';
 import type { ImageManifest } from './image-manifest.js';
 
@@ -37,7 +38,7 @@ type Tx = Prisma.TransactionClient;
 export class PushesRepository {
   constructor(private readonly prisma: PrismaService) {}
 
-  /** Everything of a push in one transaction; counters last, so that the repository's row is locked as briefly as can be. */
+  /** Everything of a push in one transaction; the count last, so that near a limit others wait as briefly as can be. */
   async push(repository: Repository, image: NewImage): Promise<Pushed> {
     return inTransaction(this.prisma, (tx) => this.pushIn(tx, repository, image)).catch((error: unknown) => {
       if (error instanceof Refused) return error.pushed;
@@ -76,7 +77,7 @@ export class PushesRepository {
       { blobId: bigint; sha256: string; sha512: string | null; sizeBytes: bigint }[]
     >`
       SELECT b.id AS "blobId", b.sha256, b.sha512, b.size_bytes AS "sizeBytes" FROM repository_layer l JOIN blob b ON b.id = l.blob_id
-      WHERE l.repository_id = ${repository.id} AND (b.sha256 = ANY(${hex('sha256')}::text[]) OR b.sha512 = ANY(${hex('sha512')}::text[]))
+      WHERE l.repository_id = ${repository.id} AND b.damaged_at IS NULL AND (b.sha256 = ANY(${hex('sha256')}::text[]) OR b.sha512 = ANY(${hex('sha512')}::text[]))
       ORDER BY b.id FOR KEY SHARE OF l`;
     const found = new Map<string, ReferencedLayer>();
     for (const { blobId, sha256, sha512, sizeBytes } of rows) {
@@ -197,10 +198,9 @@ export class PushesRepository {
 
   private async countImage(tx: Tx, repository: Repository): Promise<void> {
     const limit = repository.limits.imagesPerRepository;
-    const counted = await tx.$executeRaw`
-      UPDATE repository SET image_count = image_count + 1
-      WHERE id = ${repository.id} AND (${limit}::bigint IS NULL OR image_count < ${limit}::bigint)`;
-    if (counted === 0) throw new Refused({ outcome: 'images-exceeded' });
+    const [taken] = await tx.$queryRaw<{ fits: boolean }[]>`
+      SELECT take_in_repository(${repository.id}::bigint, 'images', 1, ${limit}::bigint, ${UNSEEN_AT_MOST}::bigint) AS fits`;
+    if (!taken!.fits) throw new Refused({ outcome: 'images-exceeded' });
   }
 }
 

@@ -8,6 +8,7 @@ import { DownloadsController } from './downloads.controller.js';
 import { LayersEcrController } from './layers.ecr.controller.js';
 import { LayersRepository } from './layers.repository.js';
 import { LayersService } from './layers.service.js';
+import { CompletionsRepository } from './uploads/completions.repository.js';
 import { CompletionsService } from './uploads/completions.service.js';
 import { StoreBindingRepository } from './collection/store-binding.repository.js';
 import { StoreBinding } from './collection/store-binding.js';
@@ -27,6 +28,7 @@ import { UploadsService } from './uploads/uploads.service.js';
     UploadsService,
     UploadLeases,
     UploadStaging,
+    CompletionsRepository,
     CompletionsService,
     CollectionRepository,
     CollectionService,

@@ -6,7 +6,6 @@ import { inTransaction } from '../../database/transaction.js';
 import type { Digest } from '../../domain/digest.js';
 import type { RegistryAddress } from '../../domain/registry-address.js';
 import type { Repository } from '../repositories/repository.js';
-import { registryTotal } from './uploads/uploads.repository.js';
 
 /** A layer as one repository sees it. */
 export interface Layer {
@@ -40,12 +39,13 @@ export class LayersRepository {
     digests: Digest[],
   ): Promise<Layer[] | null> {
     const { sha256, sha512 } = byAlgorithm(digests);
-    const rows = await this.prisma.$queryRaw<(LayerRow | { blobId: null })[]>`
+    const rows = await this.prisma.prepared<LayerRow | { blobId: null }>(Prisma.sql`
       SELECT ${COLUMNS}
       FROM registry g JOIN repository r ON r.registry_id = g.id
-      LEFT JOIN (repository_layer l JOIN blob b ON b.id = l.blob_id AND (b.sha256 = ANY(${sha256}::text[]) OR b.sha512 = ANY(${sha512}::text[])))
+      LEFT JOIN (repository_layer l JOIN blob b ON b.id = l.blob_id AND b.damaged_at IS NULL
+          AND (b.sha256 = ANY(${sha256}::text[]) OR b.sha512 = ANY(${sha512}::text[])))
         ON l.repository_id = r.id
-      WHERE g.account_id = ${registry.accountId} AND g.region = ${registry.region} AND r.name = ${repositoryName}`;
+      WHERE g.account_id = ${registry.accountId} AND g.region = ${registry.region} AND r.name = ${repositoryName}`);
     if (rows.length === 0) return null;
     return rows.filter((row): row is LayerRow => row.blobId !== null).map(toLayer);
   }
@@ -65,18 +65,16 @@ export class LayersRepository {
       const [row] = await tx.$queryRaw<{ found: number; linked: number; bytes: bigint | null }[]>`
         WITH source AS (
           SELECT b.id, b.size_bytes FROM repository_layer l JOIN blob b ON b.id = l.blob_id
-          WHERE l.repository_id = ${from.id} AND ${column} = ${digest.hex} FOR KEY SHARE OF l),
+          WHERE l.repository_id = ${from.id} AND ${column} = ${digest.hex} AND b.damaged_at IS NULL FOR KEY SHARE OF l),
         linked AS (
-          INSERT INTO repository_layer (repository_id, blob_id) SELECT ${to.id}, id FROM source ON CONFLICT DO NOTHING RETURNING 1),
-        counted AS (
-          UPDATE repository SET stored_bytes = stored_bytes + (SELECT size_bytes FROM source)
-          WHERE id = ${to.id} AND EXISTS (SELECT 1 FROM linked) RETURNING stored_bytes)
-        SELECT (SELECT count(*)::int FROM source) AS found, (SELECT count(*)::int FROM linked) AS linked,
-          (SELECT stored_bytes FROM counted) AS bytes`;
+          INSERT INTO repository_layer (repository_id, blob_id) SELECT ${to.id}, id FROM source ON CONFLICT DO NOTHING RETURNING blob_id)
+        SELECT (SELECT count(*)::int FROM source) AS found, count(*)::int AS linked, coalesce(sum(size_bytes), 0)::bigint AS bytes
+        FROM source JOIN linked ON linked.blob_id = source.id`;
       if (row!.found === 0) return 'missing';
       if (row!.linked === 0) return 'mounted';
-      if (repositoryBytes !== null && Number(row!.bytes) > repositoryBytes)
-        throw new Exceeded(repositoryBytes);
+      const [taken] = await tx.$queryRaw<{ fits: boolean }[]>`
+        SELECT take_in_repository(${to.id}::bigint, 'bytes', ${row!.bytes}::bigint, ${repositoryBytes}::bigint, ${repositoryBytes}::bigint) AS fits`;
+      if (!taken!.fits) throw new Exceeded(repositoryBytes!);
       if (registryBytes !== null && (await registryTotal(tx, to.registryRow)) > registryBytes)
         throw new Exceeded(registryBytes);
       return 'mounted';
@@ -103,16 +101,22 @@ export class LayersRepository {
         WITH gone AS (
           DELETE FROM repository_layer l USING blob b WHERE l.repository_id = ${repository.id} AND l.blob_id = ${blobId} AND b.id = l.blob_id
           RETURNING b.size_bytes),
-        counted AS (
-          UPDATE repository SET stored_bytes = greatest(stored_bytes - (SELECT size_bytes FROM gone), 0)
-          WHERE id = ${repository.id} AND EXISTS (SELECT 1 FROM gone))
-        SELECT count(*)::int AS gone FROM gone`;
+        counted AS (SELECT count_in_repository(${repository.id}::bigint, 0, -size_bytes, 0) FROM gone)
+        SELECT count(*)::int AS gone, (SELECT count(*) FROM counted) AS counted FROM gone`;
       return row!.gone === 1 ? 'unlinked' : 'missing';
     } catch (error) {
       if (isForeignKeyViolation(error)) return 'referenced';
       throw error;
     }
   }
+}
+
+/** Bytes of the layers over all repositories of a registry; a layer counts once per repository that sees it. */
+export async function registryTotal(tx: Prisma.TransactionClient, registryRow: bigint): Promise<number> {
+  const [row] = await tx.$queryRaw<{ total: bigint }[]>`
+    SELECT coalesce(sum(c.stored_bytes), 0)::bigint AS total
+    FROM repository r JOIN repository_counter c ON c.repository_id = r.id WHERE r.registry_id = ${registryRow}`;
+  return Number(row!.total);
 }
 
 class Exceeded extends Error {

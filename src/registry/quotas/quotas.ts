@@ -19,3 +19,9 @@ export const QUOTAS = {
 } as const satisfies Record<string, { setting: keyof Config }>;
 
 export type QuotaName = keyof typeof QUOTAS;
+
+/**
+ * So far below a limit, pushes that run at the same moment cannot reach it together, and need not wait for each other. Beyond
+ * it they are let in one at a time.
+ */
+export const UNSEEN_AT_MOST = 1_000;

@@ -94,10 +94,15 @@ export class RepositoriesRepository {
    */
   async delete(repository: Repository, force: boolean): Promise<'deleted' | 'missing' | 'not-empty'> {
     return inTransaction(this.prisma, async (tx) => {
-      const [row] = await tx.$queryRaw<{ images: bigint }[]>`
-        SELECT image_count AS images FROM repository WHERE id = ${repository.id} FOR UPDATE`;
-      if (!row) return 'missing';
-      if (row.images > 0n && !force) return 'not-empty';
+      // A push holds its repository's row too, so that none is under way once this lock is there.
+      const locked = await tx.$queryRaw<
+        unknown[]
+      >`SELECT 1 FROM repository WHERE id = ${repository.id} FOR UPDATE`;
+      if (locked.length === 0) return 'missing';
+      const images = await tx.$queryRaw<
+        unknown[]
+      >`SELECT 1 FROM image WHERE repository_id = ${repository.id} LIMIT 1`;
+      if (images.length > 0 && !force) return 'not-empty';
       await tx.$executeRaw`
         INSERT INTO doomed_object (staged)
         SELECT staged FROM upload WHERE repository_id = ${repository.id} AND state = 'open' AND staged IS NOT NULL`;
@@ -149,10 +154,10 @@ export class RepositoriesRepository {
   }
 
   private async select(registry: RegistryAddress, where: Prisma.Sql, limit: number): Promise<Repository[]> {
-    const rows = await this.prisma.$queryRaw<RepositoryRow[]>`
+    const rows = await this.prisma.prepared<RepositoryRow>(Prisma.sql`
       SELECT ${COLUMNS} FROM repository r JOIN registry g ON g.id = r.registry_id
       WHERE g.account_id = ${registry.accountId} AND g.region = ${registry.region} AND ${where}
-      ORDER BY r.name LIMIT ${limit}`;
+      ORDER BY r.name LIMIT ${limit}`);
     return rows.map(({ quotas, accountId, region, ...row }) => ({
       ...row,
       registry: { accountId, region },

@@ -29,7 +29,8 @@ export class CollectionRepository {
     const [row] = await this.prisma.$queryRaw<{ expired: number }[]>`
       WITH stale AS (
         SELECT id, repository_id, staged FROM upload
-        WHERE state = 'open' AND touched_at < now() - make_interval(secs => ${this.expirySeconds}::float8)
+        WHERE state = 'open' AND created_at < now() - make_interval(secs => ${this.expirySeconds}::float8)
+          AND touched_at < now() - make_interval(secs => ${this.expirySeconds}::float8)
           AND (lease_expires_at IS NULL OR lease_expires_at < now())
         LIMIT ${limit} FOR UPDATE SKIP LOCKED),
       expired AS (
@@ -38,10 +39,8 @@ export class CollectionRepository {
       tails AS (DELETE FROM upload_tail USING stale WHERE upload_id = stale.id),
       parts AS (DELETE FROM upload_part USING stale WHERE upload_id = stale.id),
       doomed AS (INSERT INTO doomed_object (staged) SELECT staged FROM stale WHERE staged IS NOT NULL),
-      counted AS (
-        UPDATE repository SET open_uploads = greatest(open_uploads - ended.count, 0)
-        FROM (SELECT repository_id, count(*) FROM stale GROUP BY repository_id) AS ended WHERE repository.id = ended.repository_id)
-      SELECT count(*)::int AS expired FROM expired`;
+      counted AS (SELECT count_in_repository(repository_id, 0, 0, -count(*)) FROM stale GROUP BY repository_id)
+      SELECT count(*)::int AS expired, (SELECT count(*) FROM counted) AS counted FROM expired`;
     return row!.expired;
   }
 

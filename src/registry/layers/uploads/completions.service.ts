@@ -16,7 +16,8 @@ import {
 } from './upload.js';
 import { UploadLeases } from './upload-leases.js';
 import { UploadStaging } from './upload-staging.js';
-import { type FinishedLayer, UploadsRepository } from './uploads.repository.js';
+import { CompletionsRepository, type FinishedLayer } from './completions.repository.js';
+import { UploadsRepository } from './uploads.repository.js';
 
 export interface CompletedLayer {
   sha256: string;
@@ -39,6 +40,7 @@ export interface Completion {
 export class CompletionsService {
   constructor(
     private readonly uploads: UploadsRepository,
+    private readonly completions: CompletionsRepository,
     private readonly leases: UploadLeases,
     private readonly staging: UploadStaging,
     @Inject(BLOB_STORE) private readonly store: BlobStore,
@@ -86,7 +88,7 @@ export class CompletionsService {
         const { key: objectKey, certain } = await this.store.commit(staged, rest, context);
         const actual = comparable && certain ? known : await this.reread(objectKey, wants(digests, 'sha512'));
         if (!matches(digests, actual)) {
-          await this.uploads.recordCommitted(upload, { ...actual, sizeBytes, objectKey });
+          await this.completions.recordCommitted(upload, { ...actual, sizeBytes, objectKey });
           throw RegistryError.invalidLayer();
         }
         const layer = await this.link(repository, upload, { ...actual, sizeBytes, objectKey }, completion);
@@ -130,9 +132,9 @@ export class CompletionsService {
     layer: FinishedLayer,
     { strict, digests }: Completion,
   ): Promise<CompletedLayer> {
-    const finished = await this.uploads.finish(repository, upload, layer);
+    const finished = await this.completions.finish(repository, upload, layer);
     if (typeof finished === 'object') {
-      await this.uploads.recordCommitted(upload, layer);
+      await this.completions.recordCommitted(upload, layer);
       throw RegistryError.limitExceeded(
         `The layer does not fit into the ${finished.exceeded === 'repositoryBytes' ? 'repository' : 'registry'}, which may store '${finished.limit}' bytes`,
       );

@@ -2,17 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import type { StagedBlob } from '../../../blob-store/blob-store.js';
 import { CONFIG, type Config } from '../../../config/config.js';
+import { isForeignKeyViolation } from '../../../database/database-errors.js';
 import { Prisma } from '../../../database/generated/client.js';
 import { PrismaService } from '../../../database/prisma.service.js';
-import { inTransaction } from '../../../database/transaction.js';
+import { UNSEEN_AT_MOST } from '../../quotas/quotas.js';
 import type { Repository } from '../../repositories/repository.js';
-import {
-  type CommittedObject,
-  type CompletedUpload,
-  LEASE_SECONDS,
-  newUploadId,
-  type Upload,
-} from './upload.js';
+import { type CompletedUpload, LEASE_SECONDS, newUploadId, type Upload } from './upload.js';
 
 type UploadRow = Omit<Upload, 'offsetBytes' | 'lease'> & { offsetBytes: bigint };
 
@@ -33,19 +28,6 @@ export interface AppendRecord {
   /** Only for UploadLayerPart. */
   part: { firstByte: number; lastByte: number; sha256: string } | null;
 }
-
-export interface FinishedLayer {
-  sha256: string;
-  sha512: string | null;
-  sizeBytes: number;
-  objectKey: string;
-}
-
-export type Finished =
-  | 'linked'
-  | 'already-there'
-  | 'lease-lost'
-  | { exceeded: 'repositoryBytes' | 'registryBytes'; limit: number };
 
 const COLUMNS = Prisma.sql`
   id::text, repository_id AS "repositoryId", offset_bytes AS "offsetBytes", staged, tail_bytes AS "tailBytes",
@@ -70,39 +52,38 @@ export class UploadsRepository {
     wantsSha512: boolean,
   ): Promise<{ id: string } | 'full' | 'repository-gone'> {
     const limit = repository.limits.openUploadsPerRepository;
-    const rows = await this.prisma.$queryRaw<{ id: string }[]>`
-      WITH room AS (
-        UPDATE repository SET open_uploads = open_uploads + 1
-        WHERE id = ${repository.id} AND (${limit}::bigint IS NULL OR open_uploads < ${limit}::bigint) RETURNING id)
-      INSERT INTO upload (id, repository_id, wants_sha512) SELECT ${newUploadId()}::uuid, id, ${wantsSha512} FROM room
-      RETURNING id::text`;
-    if (rows[0]) return rows[0];
-    const exists = await this.prisma.repository.findUnique({
-      where: { id: repository.id },
-      select: { id: true },
-    });
-    return exists ? 'full' : 'repository-gone';
+    try {
+      const [row] = await this.prisma.prepared<{ id: string }>(Prisma.sql`
+        INSERT INTO upload (id, repository_id, wants_sha512)
+        SELECT ${newUploadId()}::uuid, ${repository.id}::bigint, ${wantsSha512}::boolean
+        WHERE take_in_repository(${repository.id}::bigint, 'uploads', 1, ${limit}::bigint, ${UNSEEN_AT_MOST}::bigint)
+        RETURNING id::text`);
+      return row ?? 'full';
+    } catch (error) {
+      if (isForeignKeyViolation(error)) return 'repository-gone';
+      throw error;
+    }
   }
 
   /** Takes the lease unless another live request holds it. */
   async acquire(repository: Repository, uploadId: string): Promise<Acquired> {
     const lease = randomUUID();
-    const [row] = await this.prisma.$queryRaw<UploadRow[]>`
+    const [row] = await this.prisma.prepared<UploadRow>(Prisma.sql`
       UPDATE upload SET lease_token = ${lease}::uuid, lease_expires_at = now() + make_interval(secs => ${LEASE_SECONDS})
       WHERE id = ${uploadId}::uuid AND repository_id = ${repository.id} AND state = 'open'
         AND (lease_expires_at IS NULL OR lease_expires_at < now())
         AND touched_at > now() - make_interval(secs => ${this.expirySeconds}::float8)
-      RETURNING ${COLUMNS}`;
+      RETURNING ${COLUMNS}`);
     if (row) return { upload: { ...row, offsetBytes: Number(row.offsetBytes), lease } };
     return this.explain(repository, uploadId);
   }
 
   /** Offset of an open upload, without taking the lease. */
   async offset(repository: Repository, uploadId: string): Promise<number | null> {
-    const [row] = await this.prisma.$queryRaw<{ offsetBytes: bigint }[]>`
+    const [row] = await this.prisma.prepared<{ offsetBytes: bigint }>(Prisma.sql`
       SELECT offset_bytes AS "offsetBytes" FROM upload
       WHERE id = ${uploadId}::uuid AND repository_id = ${repository.id} AND state = 'open'
-        AND touched_at > now() - make_interval(secs => ${this.expirySeconds}::float8)`;
+        AND touched_at > now() - make_interval(secs => ${this.expirySeconds}::float8)`);
     return row ? Number(row.offsetBytes) : null;
   }
 
@@ -113,20 +94,20 @@ export class UploadsRepository {
 
   /** Takes store part numbers for this attempt and renews the lease. @returns the first one, or null when the lease is lost */
   async takePartNumbers(upload: Upload, count: number): Promise<number | null> {
-    const [row] = await this.prisma.$queryRaw<{ first: number }[]>`
+    const [row] = await this.prisma.prepared<{ first: number }>(Prisma.sql`
       UPDATE upload SET next_part_number = next_part_number + ${count}::int,
         lease_expires_at = now() + make_interval(secs => ${LEASE_SECONDS})
       WHERE id = ${upload.id}::uuid AND lease_token = ${upload.lease}::uuid AND state = 'open'
-      RETURNING next_part_number - ${count}::int AS first`;
+      RETURNING next_part_number - ${count}::int AS first`);
     return row?.first ?? null;
   }
 
   /** Gives the lease back; without a statement where a recorded change did so already. */
   async release(upload: Upload): Promise<void> {
     if (upload.lease === null) return;
-    await this.prisma.$executeRaw`
+    await this.prisma.prepared(Prisma.sql`
       UPDATE upload SET lease_token = NULL, lease_expires_at = NULL
-      WHERE id = ${upload.id}::uuid AND lease_token = ${upload.lease}::uuid`;
+      WHERE id = ${upload.id}::uuid AND lease_token = ${upload.lease}::uuid`);
   }
 
   async tails(upload: Upload): Promise<Buffer[]> {
@@ -146,7 +127,7 @@ export class UploadsRepository {
   /** One statement: moves the offset, keeps the tail, remembers the part, gives the lease back. @returns false when the lease is lost */
   async record(upload: Upload, next: AppendRecord): Promise<boolean> {
     const partBytes = next.part ? next.part.lastByte - next.part.firstByte + 1 : null;
-    const [row] = await this.prisma.$queryRaw<{ moved: number }[]>`
+    const [row] = await this.prisma.prepared<{ moved: number }>(Prisma.sql`
       WITH moved AS (
         UPDATE upload SET offset_bytes = ${next.offsetBytes}::bigint, staged = ${json(next.staged)}::jsonb, tail_bytes = ${next.tailBytes}::int,
           sha256_so_far = ${next.sha256SoFar}, sha512_so_far = ${next.sha512SoFar},
@@ -164,77 +145,15 @@ export class UploadsRepository {
       part AS (
         INSERT INTO upload_part (upload_id, first_byte, last_byte, sha256)
         SELECT id, ${next.part?.firstByte ?? 0}::bigint, ${next.part?.lastByte ?? 0}::bigint, ${next.part?.sha256 ?? ''} FROM moved WHERE ${next.part !== null})
-      SELECT count(*)::int AS moved FROM moved`;
+      SELECT count(*)::int AS moved FROM moved`);
     if (row?.moved !== 1) return false;
     upload.lease = null;
     return true;
   }
 
-  /**
-   * The bytes are one object now, but the completion was refused: keeps that, so that a completion with the right digest
-   * need not read them again.
-   */
-  async recordCommitted(upload: Upload, layer: FinishedLayer): Promise<void> {
-    await this.prisma.$executeRaw`
-      WITH moved AS (
-        UPDATE upload SET staged = ${json({ committed: layer.objectKey, sizeBytes: layer.sizeBytes } satisfies CommittedObject)}::jsonb, tail_bytes = 0,
-          sha256_so_far = ${layer.sha256}, sha512_so_far = ${layer.sha512}
-        WHERE id = ${upload.id}::uuid AND lease_token = ${upload.lease}::uuid AND state = 'open' RETURNING id)
-      DELETE FROM upload_tail USING moved WHERE upload_id = moved.id`;
-  }
-
-  /** The commit: digest → object, repository → layer, counters, tombstone, all or nothing. */
-  async finish(repository: Repository, upload: Upload, layer: FinishedLayer): Promise<Finished> {
-    const { repositoryBytes, registryBytes } = repository.limits;
-    const finished = await inTransaction(this.prisma, async (tx): Promise<Finished> => {
-      if (registryBytes !== null) {
-        // Sums over the whole registry are only true while nobody else adds to it.
-        await tx.$executeRaw`SELECT pg_advisory_xact_lock(hashtextextended('registry-bytes', ${repository.registryRow}))`;
-      }
-      const [done] = await tx.$queryRaw<
-        { finished: number; linked: number; repositoryBytes: bigint | null }[]
-      >`
-        WITH finished AS (
-          UPDATE upload SET state = 'completed', staged = NULL, tail_bytes = 0, lease_token = NULL, lease_expires_at = NULL,
-            completed_sha256 = ${layer.sha256}, completed_sha512 = ${layer.sha512}, touched_at = now()
-          WHERE id = ${upload.id}::uuid AND lease_token = ${upload.lease}::uuid AND state = 'open' RETURNING id),
-        tails AS (DELETE FROM upload_tail USING finished WHERE upload_id = finished.id),
-        parts AS (DELETE FROM upload_part USING finished WHERE upload_id = finished.id),
-        stored AS (
-          INSERT INTO blob (sha256, sha512, size_bytes, object_key)
-          SELECT ${layer.sha256}, ${layer.sha512}, ${layer.sizeBytes}::bigint, ${layer.objectKey} FROM finished
-          ON CONFLICT (sha256) DO UPDATE SET sha512 = coalesce(blob.sha512, excluded.sha512)
-          RETURNING id, object_key),
-        spare AS (INSERT INTO doomed_object (object_key) SELECT ${layer.objectKey} FROM stored WHERE object_key <> ${layer.objectKey}),
-        linked AS (
-          INSERT INTO repository_layer (repository_id, blob_id) SELECT ${repository.id}, id FROM stored
-          ON CONFLICT DO NOTHING RETURNING blob_id),
-        counted AS (
-          UPDATE repository SET open_uploads = greatest(open_uploads - 1, 0),
-            stored_bytes = stored_bytes + CASE WHEN EXISTS (SELECT 1 FROM linked) THEN ${layer.sizeBytes}::bigint ELSE 0 END
-          WHERE id = ${repository.id} AND EXISTS (SELECT 1 FROM finished) RETURNING stored_bytes)
-        SELECT (SELECT count(*)::int FROM finished) AS finished, (SELECT count(*)::int FROM linked) AS linked,
-          (SELECT stored_bytes FROM counted) AS "repositoryBytes"`;
-      if (done!.finished === 0) return 'lease-lost';
-      if (done!.linked === 0) return 'already-there';
-      if (repositoryBytes !== null && Number(done!.repositoryBytes) > repositoryBytes) {
-        throw new Exceeded('repositoryBytes', repositoryBytes);
-      }
-      if (registryBytes !== null && (await registryTotal(tx, repository.registryRow)) > registryBytes) {
-        throw new Exceeded('registryBytes', registryBytes);
-      }
-      return 'linked';
-    }).catch((error: unknown) => {
-      if (error instanceof Exceeded) return { exceeded: error.quota, limit: error.limit };
-      throw error;
-    });
-    if (finished === 'linked' || finished === 'already-there') upload.lease = null;
-    return finished;
-  }
-
   /** Ends an open upload and hands its bytes to the collector. @returns false when there is none, or another request works on it */
   async abort(repository: Repository, upload: Upload): Promise<boolean> {
-    const [row] = await this.prisma.$queryRaw<{ aborted: number }[]>`
+    const [row] = await this.prisma.prepared<{ aborted: number }>(Prisma.sql`
       WITH aborted AS (
         UPDATE upload u SET state = 'aborted', staged = NULL, tail_bytes = 0, lease_token = NULL, lease_expires_at = NULL, touched_at = now()
         FROM upload before WHERE u.id = before.id AND u.id = ${upload.id}::uuid AND u.repository_id = ${repository.id}
@@ -242,22 +161,11 @@ export class UploadsRepository {
         RETURNING u.id, before.staged),
       tails AS (DELETE FROM upload_tail USING aborted WHERE upload_id = aborted.id),
       parts AS (DELETE FROM upload_part USING aborted WHERE upload_id = aborted.id),
-      doomed AS (INSERT INTO doomed_object (staged) SELECT staged FROM aborted WHERE staged IS NOT NULL),
-      counted AS (
-        UPDATE repository SET open_uploads = greatest(open_uploads - 1, 0) WHERE id = ${repository.id} AND EXISTS (SELECT 1 FROM aborted))
-      SELECT count(*)::int AS aborted FROM aborted`;
+      doomed AS (INSERT INTO doomed_object (staged) SELECT staged FROM aborted WHERE staged IS NOT NULL)
+      SELECT count(*)::int AS aborted, count(count_in_repository(${repository.id}::bigint, 0, 0, -1))::int AS counted FROM aborted`);
     if (row?.aborted !== 1) return false;
     upload.lease = null;
     return true;
-  }
-
-  /** Hands an object nobody refers to to the collector. */
-  async doom(object: { objectKey: string } | { staged: StagedBlob }): Promise<void> {
-    const data =
-      'objectKey' in object
-        ? { objectKey: object.objectKey }
-        : { staged: object.staged as Prisma.InputJsonObject };
-    await this.prisma.doomedObject.create({ data });
   }
 
   private async explain(repository: Repository, uploadId: string): Promise<Acquired> {
@@ -271,22 +179,6 @@ export class UploadsRepository {
     if (row.state === 'completed') return { completed: { sha256: row.sha256!, sha512: row.sha512 } };
     return row.state === 'open' ? 'busy' : 'missing';
   }
-}
-
-class Exceeded extends Error {
-  constructor(
-    readonly quota: 'repositoryBytes' | 'registryBytes',
-    readonly limit: number,
-  ) {
-    super('quota exceeded');
-  }
-}
-
-/** Bytes of the layers over all repositories of a registry; a layer counts once per repository that sees it. */
-export async function registryTotal(tx: Prisma.TransactionClient, registryRow: bigint): Promise<number> {
-  const [row] = await tx.$queryRaw<{ total: bigint }[]>`
-    SELECT coalesce(sum(stored_bytes), 0)::bigint AS total FROM repository WHERE registry_id = ${registryRow}`;
-  return Number(row!.total);
 }
 
 function json(value: StagedBlob | null): string | null {
