@@ -73,6 +73,12 @@ export interface BlobStore {
   discard(staged: StagedBlob): Promise<void>;
   /** @throws BlobMissing */
   read(key: string, range?: ByteRange): Promise<Readable>;
+  /**
+   * The same bytes in pieces of memory that is used again once `sink` resolves, so that sending them costs no more memory than
+   * two pieces; absent where the bytes come over a network anyway. Nothing is sunk before the object is found.
+   * @throws BlobMissing; what `sink` rejects with
+   */
+  send?(key: string, range: ByteRange | undefined, sink: (piece: Buffer) => Promise<void>): Promise<void>;
   /** Succeeds for keys that are gone already. */
   remove(keys: string[]): Promise<void>;
   /** The name {@link identify} gave this store, or null for a store nobody used yet. */

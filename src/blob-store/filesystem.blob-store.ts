@@ -8,7 +8,8 @@
  *   <root>/blobs/<k0k1>/<key>/layout.json    … and their order and sizes
  *
  * Every append writes a file of its own under a fresh name, so a writer that lost its lease can never touch bytes that
- * are recorded. A file counts only after fsync of itself and of the folder that names it.
+ * are recorded. A file counts only after fsync of itself and of the folder that names it. (Over 300 lines: one driver, whose
+ * two halves, writing and reading, must agree on this tree.)
  */
 import { randomUUID } from 'node:crypto';
 import { constants, createReadStream } from 'node:fs';
@@ -41,6 +42,10 @@ interface StagedFiles extends StagedBlob {
 const LAYOUT = 'layout.json';
 const IDENTITY = 'identity';
 const WRITE_BYTES = 1024 * 1024;
+/** What is smaller stays with the upload's record, and becomes one file at the end: each file costs two waits for the disk. */
+const MIN_FILE_BYTES = 64 * 1024;
+/** Read at once; the default of 64 KiB spends more time between reads than reading. */
+const READ_BYTES = 512 * 1024;
 
 export class FilesystemBlobStore implements BlobStore {
   private readonly stagedRoot: string;
@@ -53,47 +58,37 @@ export class FilesystemBlobStore implements BlobStore {
   }
 
   async append(staged: StagedBlob | null, source: AppendSource, context: AppendContext): Promise<Appended> {
+    const { head, headBytes, whole, bytes } = await begun(source.bytes);
+    if (whole && headBytes < MIN_FILE_BYTES) return { staged, rest: head, restBytes: headBytes };
     const before = (staged as StagedFiles | null) ?? { key: randomUUID(), parts: [] };
     const folder = join(this.stagedRoot, before.key);
     await makeDurableFolder(folder, this.stagedRoot);
     const name = randomUUID();
-    // Nothing was stored: a folder of earlier appends stays, one made just now goes.
-    const undo = async (): Promise<void> => {
-      await rm(staged ? join(folder, name) : folder, { recursive: true, force: true });
-    };
-    const size = await this.writeFile(join(folder, name), source.bytes, context.signal).catch(
+    const size = await this.writeFile(join(folder, name), bytes, context.signal).catch(
       async (error: unknown) => {
-        await undo().catch(() => undefined);
+        // Nothing was stored: a folder of earlier appends stays, one made just now goes.
+        const undone = staged ? join(folder, name) : folder;
+        await rm(undone, { recursive: true, force: true }).catch(() => undefined);
         throw error;
       },
     );
-    if (size === 0) {
-      await undo();
-      return { staged, rest: [], restBytes: 0 };
-    }
     await syncFolder(folder);
     return { staged: { key: before.key, parts: [...before.parts, { name, size }] }, rest: [], restBytes: 0 };
   }
 
   async commit(staged: StagedBlob | null, rest: Buffer[], context: AppendContext): Promise<Committed> {
-    const final =
-      staged && rest.length === 0
-        ? (staged as StagedFiles)
-        : await this.appendWhole(staged as StagedFiles | null, rest, context);
     const key = randomUUID();
-    const from = join(this.stagedRoot, final.key);
     const shard = join(this.blobRoot, key.slice(0, 2));
     const to = join(shard, key);
     await makeDurableFolder(shard, this.blobRoot);
-    // Hard links: no byte moves, and until the commit is recorded the staged files still serve another attempt.
-    if (final.parts.length === 1) {
-      await link(join(from, final.parts[0]!.name), to).catch(orMissing(final.key));
+    if (!staged) {
+      // Until its folder is synced nobody knows of it, so it can be written in its place.
+      await this.writeFile(to, rest, context.signal).catch(async (error: unknown) => {
+        await rm(to, { force: true }).catch(() => undefined);
+        throw error;
+      });
     } else {
-      await mkdir(to, { mode: 0o700 });
-      for (const part of final.parts)
-        await link(join(from, part.name), join(to, part.name)).catch(orMissing(final.key));
-      await writeDurably(join(to, LAYOUT), JSON.stringify(final.parts));
-      await syncFolder(to);
+      await this.linkParts(staged as StagedFiles, rest, to, context);
     }
     await syncFolder(shard);
     return { key, certain: true };
@@ -110,9 +105,31 @@ export class FilesystemBlobStore implements BlobStore {
   async read(key: string, range?: ByteRange): Promise<Readable> {
     const path = this.pathOf(key);
     const found = await stat(path).catch(orMissing(key));
-    if (found.isFile()) return createReadStream(path, range ? { start: range.first, end: range.last } : {});
+    if (found.isFile()) {
+      const within = range ? { start: range.first, end: range.last } : {};
+      return createReadStream(path, { ...within, highWaterMark: READ_BYTES });
+    }
     const parts = await readLayout(path).catch(orMissing(key));
     return Readable.from(readParts(path, parts, range), { objectMode: false });
+  }
+
+  async send(
+    key: string,
+    range: ByteRange | undefined,
+    sink: (piece: Buffer) => Promise<void>,
+  ): Promise<void> {
+    const path = this.pathOf(key);
+    const found = await stat(path).catch(orMissing(key));
+    const parts = found.isFile()
+      ? [{ path, size: found.size }]
+      : (await readLayout(path).catch(orMissing(key))).map(({ name, size }) => ({
+          path: join(path, name),
+          size,
+        }));
+    const buffers = [Buffer.allocUnsafeSlow(READ_BYTES), Buffer.allocUnsafeSlow(READ_BYTES)];
+    for (const { part, first, last } of within(parts, range)) {
+      await sendFile(part.path, first, last, buffers, sink).catch(orMissing(key));
+    }
   }
 
   async remove(keys: string[]): Promise<void> {
@@ -165,26 +182,34 @@ export class FilesystemBlobStore implements BlobStore {
     return join(this.blobRoot, key.slice(0, 2), key);
   }
 
-  private async appendWhole(
-    staged: StagedFiles | null,
+  /** Hard links: no byte moves, and until the commit is recorded the staged files still serve another attempt. */
+  private async linkParts(
+    { key, parts }: StagedFiles,
     rest: Buffer[],
+    to: string,
     context: AppendContext,
-  ): Promise<StagedFiles> {
-    const bytes = (async function* () {
-      yield* rest;
-    })();
-    const appended = await this.append(staged, { bytes, inMemory: true }, context);
-    if (appended.staged) return appended.staged as StagedFiles;
-    if (staged) return staged;
-    // A zero-byte object is one empty file.
-    const key = randomUUID();
-    const name = randomUUID();
-    await makeDurableFolder(join(this.stagedRoot, key), this.stagedRoot);
-    await writeDurably(join(this.stagedRoot, key, name), '');
-    return { key, parts: [{ name, size: 0 }] };
+  ): Promise<void> {
+    const from = join(this.stagedRoot, key);
+    if (parts.length === 1 && rest.length === 0) {
+      await link(join(from, parts[0]!.name), to).catch(orMissing(key));
+      return;
+    }
+    await mkdir(to, { mode: 0o700 });
+    for (const part of parts) await link(join(from, part.name), join(to, part.name)).catch(orMissing(key));
+    const all = [...parts];
+    if (rest.length > 0) {
+      const name = randomUUID();
+      all.push({ name, size: await this.writeFile(join(to, name), rest, context.signal) });
+    }
+    await writeDurably(join(to, LAYOUT), JSON.stringify(all));
+    await syncFolder(to);
   }
 
-  private async writeFile(path: string, bytes: AsyncIterable<Buffer>, signal: AbortSignal): Promise<number> {
+  private async writeFile(
+    path: string,
+    bytes: AsyncIterable<Buffer> | Iterable<Buffer>,
+    signal: AbortSignal,
+  ): Promise<number> {
     const file = await open(path, 'wx', 0o600);
     let size = 0;
     let batch: Buffer[] = [];
@@ -217,6 +242,26 @@ export class FilesystemBlobStore implements BlobStore {
   }
 }
 
+/** Reads until there is enough for a file or the source ends; `bytes` begins again with what was read. */
+async function begun(
+  source: AsyncIterable<Buffer>,
+): Promise<{ head: Buffer[]; headBytes: number; whole: boolean; bytes: AsyncIterable<Buffer> }> {
+  const iterator = source[Symbol.asyncIterator]();
+  const head: Buffer[] = [];
+  let headBytes = 0;
+  let whole = false;
+  while (!whole && headBytes < MIN_FILE_BYTES) {
+    const next = await iterator.next();
+    if (next.done) whole = true;
+    else headBytes += head.push(next.value) && next.value.length;
+  }
+  const bytes = (async function* () {
+    yield* head;
+    if (!whole) yield* { [Symbol.asyncIterator]: () => iterator };
+  })();
+  return { head, headBytes, whole, bytes };
+}
+
 /** What is left of a list of buffers after the first `written` bytes. */
 function behind(buffers: Buffer[], written: number): Buffer[] {
   let skip = written;
@@ -228,15 +273,54 @@ function behind(buffers: Buffer[], written: number): Buffer[] {
 }
 
 async function* readParts(folder: string, parts: FilePart[], range?: ByteRange): AsyncGenerator<Buffer> {
+  for (const { part, first: start, last: end } of within(parts, range))
+    yield* createReadStream(join(folder, part.name), { start, end, highWaterMark: READ_BYTES });
+}
+
+/** The parts that hold bytes of the range, and which of their bytes. */
+function within<Part extends { size: number }>(
+  parts: Part[],
+  range?: ByteRange,
+): { part: Part; first: number; last: number }[] {
   let partFirst = 0;
-  for (const part of parts) {
-    const partLast = partFirst + part.size - 1;
-    const first = Math.max(range?.first ?? 0, partFirst);
-    const last = Math.min(range?.last ?? Number.MAX_SAFE_INTEGER, partLast);
-    if (first <= last) {
-      yield* createReadStream(join(folder, part.name), { start: first - partFirst, end: last - partFirst });
+  return parts.flatMap((part) => {
+    const first = Math.max((range?.first ?? 0) - partFirst, 0);
+    const last = Math.min((range?.last ?? Number.MAX_SAFE_INTEGER) - partFirst, part.size - 1);
+    partFirst += part.size;
+    return first <= last ? [{ part, first, last }] : [];
+  });
+}
+
+/** Reads one buffer while the other is on its way out. */
+async function sendFile(
+  path: string,
+  first: number,
+  last: number,
+  buffers: Buffer[],
+  sink: (piece: Buffer) => Promise<void>,
+): Promise<void> {
+  const file = await open(path, 'r');
+  let sending: Promise<void> = Promise.resolve();
+  try {
+    for (let position = first, turn = 0; position <= last; turn += 1) {
+      const buffer = buffers[turn % buffers.length]!;
+      const { bytesRead } = await file.read(
+        buffer,
+        0,
+        Math.min(buffer.length, last - position + 1),
+        position,
+      );
+      await sending;
+      if (bytesRead === 0) return;
+      sending = sink(buffer.subarray(0, bytesRead));
+      // Awaited in the next turn; a failure before that is not unhandled.
+      sending.catch(() => undefined);
+      position += bytesRead;
     }
-    partFirst = partLast + 1;
+    await sending;
+  } finally {
+    await sending.catch(() => undefined);
+    await file.close();
   }
 }
 

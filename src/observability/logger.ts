@@ -1,4 +1,5 @@
 import type { Params } from 'nestjs-pino';
+import { destination, type DestinationStream } from 'pino';
 import type { Config } from '../config/config.js';
 import { currentRequestId } from './request-id.js';
 
@@ -20,6 +21,7 @@ export function loggerParams(config: Config): Params {
     // No middleware: RequestLog sees requests refused before Nest does, and middleware would cover up their URL.
     forRoutes: [],
     pinoHttp: {
+      stream: lines(),
       level: config.STOWAGE_LOG_LEVEL,
       base: null,
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
@@ -38,6 +40,18 @@ export function loggerParams(config: Config): Params {
   };
 }
 
+/** Lines go out together, at the latest after a second: a write per request would cost more than most answers do. */
+let shared: DestinationStream | undefined;
+function lines(): DestinationStream {
+  return (shared ??= destination({
+    fd: process.stdout.fd,
+    sync: false,
+    minLength: 4096,
+    periodicFlush: FLUSH_MS,
+  }));
+}
+
+const FLUSH_MS = 1_000;
 /** pino's number for it. */
 const INFO = 30;
 /** What Nest tells of its own start; the same every time. */

@@ -1,14 +1,22 @@
-import { Injectable, Logger } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { PinoLogger } from 'nestjs-pino';
+import type { Logger } from 'pino';
 import { loggedUrl } from './logger.js';
 import { Metrics } from './metrics.js';
 
 /** One line and one measurement per request, however it ends. */
 @Injectable()
 export class RequestLog {
-  private readonly logger = new Logger('Request');
+  private readonly logger: Logger;
 
-  constructor(private readonly metrics: Metrics) {}
+  constructor(
+    private readonly metrics: Metrics,
+    pino: PinoLogger,
+  ) {
+    // Its lines are made of chosen parts only, so there is nothing to look for and cover up.
+    this.logger = pino.logger.child({ context: 'Request' }, { redact: [] });
+  }
 
   /** Call it after `registerRequestId` and before any other hook, so that refusals are seen as well. */
   register(instance: FastifyInstance): void {
@@ -57,7 +65,7 @@ export class RequestLog {
       accessKeyId: callerOf(request),
     };
     if (reply.statusCode >= 500 && !aborted) this.logger.error(line);
-    else this.logger.log(line);
+    else this.logger.info(line);
   }
 }
 

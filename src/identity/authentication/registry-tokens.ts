@@ -1,4 +1,6 @@
+import { createSecretKey, type KeyObject } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
+import { LRUCache } from 'lru-cache';
 import { z } from 'zod';
 import { CONFIG, type Config } from '../../config/config.js';
 import { RegistryError } from '../../domain/registry-error.js';
@@ -19,6 +21,8 @@ export interface RegistryToken {
 
 const CONTEXT = 'registry token v1';
 const MAX_PASSWORD_LENGTH = 4096;
+/** Opened tokens remembered by one process. What a token says can never change; whether it still holds is asked every time. */
+const MOST_OPENED = 2_000;
 
 const Contents = z.object({
   principal: z.string(),
@@ -33,13 +37,14 @@ const Contents = z.object({
 /** Login tokens: the caller of GetAuthorizationToken, sealed so that the OCI door needs no database to know them again. */
 @Injectable()
 export class RegistryTokens {
-  readonly #key: Buffer;
+  readonly #key: KeyObject;
+  readonly #opened = new LRUCache<string, z.infer<typeof Contents>>({ max: MOST_OPENED });
 
   constructor(
     rootKey: RootKey,
     @Inject(CONFIG) private readonly config: Config,
   ) {
-    this.#key = deriveKey(rootKey.secretAccessKey, 'registry-token');
+    this.#key = createSecretKey(deriveKey(rootKey.secretAccessKey, 'registry-token'));
   }
 
   /** A token for the caller's Region that lives STOWAGE_TOKEN_HOURS. */
@@ -63,9 +68,7 @@ export class RegistryTokens {
 
   /** @throws RegistryError UnrecognizedClient when it is no token of this registry, AccessDenied when it has expired */
   verify(password: string, now = new Date()): Caller {
-    const text = password.length <= MAX_PASSWORD_LENGTH ? openText(this.#key, password, CONTEXT) : null;
-    if (text === null) throw unrecognizedClient();
-    const { principal, accountId, accessKeyId, region, expiresAt } = Contents.parse(JSON.parse(text));
+    const { principal, accountId, accessKeyId, region, expiresAt } = this.open(password);
     if (now.getTime() >= expiresAt * 1000) {
       throw new RegistryError(
         'AccessDenied',
@@ -73,5 +76,15 @@ export class RegistryTokens {
       );
     }
     return { principal: { arn: principal, accountId, accessKeyId }, region };
+  }
+
+  private open(password: string): z.infer<typeof Contents> {
+    const known = this.#opened.get(password);
+    if (known) return known;
+    const text = password.length <= MAX_PASSWORD_LENGTH ? openText(this.#key, password, CONTEXT) : null;
+    if (text === null) throw unrecognizedClient();
+    const contents = Contents.parse(JSON.parse(text));
+    this.#opened.set(password, contents);
+    return contents;
   }
 }

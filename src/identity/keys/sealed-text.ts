@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, type KeyObject, randomBytes } from 'node:crypto';
 
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
@@ -7,7 +7,7 @@ const TAG_BYTES = 16;
  * Encrypts and authenticates a text with AES-256-GCM; the result is base64url.
  * @param context not in the result, yet it opens only under the same one
  */
-export function sealText(key: Buffer, text: string, context: string): string {
+export function sealText(key: Buffer | KeyObject, text: string, context: string): string {
   const nonce = randomBytes(NONCE_BYTES);
   const cipher = createCipheriv('aes-256-gcm', key, nonce).setAAD(Buffer.from(context));
   const sealed = Buffer.concat([nonce, cipher.update(text, 'utf8'), cipher.final(), cipher.getAuthTag()]);
@@ -15,7 +15,7 @@ export function sealText(key: Buffer, text: string, context: string): string {
 }
 
 /** @returns the text, or null when it was not sealed with this key and context or was changed since. */
-export function openText(key: Buffer, sealed: string, context: string): string | null {
+export function openText(key: Buffer | KeyObject, sealed: string, context: string): string | null {
   const bytes = decodeBase64Url(sealed);
   if (!bytes || bytes.length < NONCE_BYTES + TAG_BYTES) return null;
   const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, NONCE_BYTES), {

@@ -20,8 +20,7 @@ export class DownloadsController {
     @Res() reply: FastifyReply,
   ): Promise<void> {
     if (!/^[0-9]{1,15}$/.test(size)) throw new RegistryError('RouteNotFound', 'Not found');
-    await deliver(reply, { sizeBytes: Number(size), range }, (part) =>
-      this.layers.signedDownload(request.originalUrl, objectKey, part),
-    );
+    const source = this.layers.signedSource(request.originalUrl, objectKey);
+    await deliver(reply, { sizeBytes: Number(size), range }, source);
   }
 }

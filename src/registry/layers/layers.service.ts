@@ -1,13 +1,12 @@
-import type { Readable } from 'node:stream';
 import { Inject, Injectable } from '@nestjs/common';
 import { BLOB_STORE, BlobMissing, type BlobStore } from '../../blob-store/blob-store.js';
 import { CONFIG, type Config } from '../../config/config.js';
-import type { ByteRange } from '../../domain/byte-range.js';
 import { Digest } from '../../domain/digest.js';
 import type { RegistryAddress } from '../../domain/registry-address.js';
 import { RegistryError } from '../../domain/registry-error.js';
 import { SignedUrls } from '../../identity/signed-urls.js';
 import { named, type Repository } from '../repositories/repository.js';
+import type { LayerSource } from './layer-source.js';
 import { type Layer, LayersRepository } from './layers.repository.js';
 
 /** How long a download URL works, as the observed service's. Seconds. */
@@ -69,21 +68,20 @@ export class LayersService {
     return this.store.downloadUrl(layer.objectKey, DOWNLOAD_SECONDS);
   }
 
-  async read(layer: Pick<Layer, 'objectKey'>, range?: ByteRange): Promise<Readable> {
-    return this.store.read(layer.objectKey, range);
+  /** The bytes of a layer; reading them rejects with RegistryError LayersNotFound when the store lost them. */
+  source(objectKey: string): LayerSource {
+    const { store } = this;
+    return {
+      read: (range) => store.read(objectKey, range).catch(asLost),
+      send: store.send ? (range, sink) => store.send!(objectKey, range, sink).catch(asLost) : null,
+    };
   }
 
-  /** The bytes behind a signed URL of ours. @throws RegistryError AccessDenied, LayersNotFound */
-  async signedDownload(wireUrl: string, objectKey: string, range?: ByteRange): Promise<Readable> {
+  /** The bytes behind a signed URL of ours. @throws RegistryError AccessDenied */
+  signedSource(wireUrl: string, objectKey: string): LayerSource {
     if (!this.signedUrls.verify(wireUrl))
       throw new RegistryError('AccessDenied', 'The download URL is not valid or has expired');
-    try {
-      return await this.store.read(objectKey, range);
-    } catch (error) {
-      if (error instanceof BlobMissing)
-        throw new RegistryError('LayersNotFound', 'The layer does not exist any more', {}, { cause: error });
-      throw error;
-    }
+    return this.source(objectKey);
   }
 
   /**
@@ -135,6 +133,12 @@ export class LayersService {
     );
     return this.config.STOWAGE_PUBLIC_URL.replace(/\/$/, '') + path;
   }
+}
+
+function asLost(error: unknown): never {
+  if (error instanceof BlobMissing)
+    throw new RegistryError('LayersNotFound', 'The layer does not exist any more', {}, { cause: error });
+  throw error;
 }
 
 /** ECR's syntax of a digest, wider than what can be stored. */

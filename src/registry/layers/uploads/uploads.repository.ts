@@ -34,6 +34,9 @@ const COLUMNS = Prisma.sql`
   sha256_so_far AS "sha256SoFar", sha512_so_far AS "sha512SoFar", wants_sha512 AS "wantsSha512", part_count AS "partCount",
   smallest_inner_part AS "smallestInnerPart", last_part_bytes AS "lastPartBytes"`;
 
+/** True, and makes the statement's own transaction commit at once: what it changes is nothing anybody was told of. */
+const NOT_WAITING_FOR_THE_DISK = Prisma.sql`set_config('synchronous_commit', 'off', true) IS NOT NULL`;
+
 /** Rows of upload sessions. Every change of an open one demands the lease and moves the offset by compare-and-set. */
 @Injectable()
 export class UploadsRepository {
@@ -65,14 +68,14 @@ export class UploadsRepository {
     }
   }
 
-  /** Takes the lease unless another live request holds it. */
+  /** Takes the lease unless another live request holds it. A lease that a crash of the database forgets is only free again. */
   async acquire(repository: Repository, uploadId: string): Promise<Acquired> {
     const lease = randomUUID();
     const [row] = await this.prisma.prepared<UploadRow>(Prisma.sql`
       UPDATE upload SET lease_token = ${lease}::uuid, lease_expires_at = now() + make_interval(secs => ${LEASE_SECONDS})
       WHERE id = ${uploadId}::uuid AND repository_id = ${repository.id} AND state = 'open'
         AND (lease_expires_at IS NULL OR lease_expires_at < now())
-        AND touched_at > now() - make_interval(secs => ${this.expirySeconds}::float8)
+        AND touched_at > now() - make_interval(secs => ${this.expirySeconds}::float8) AND ${NOT_WAITING_FOR_THE_DISK}
       RETURNING ${COLUMNS}`);
     if (row) return { upload: { ...row, offsetBytes: Number(row.offsetBytes), lease } };
     return this.explain(repository, uploadId);
@@ -107,7 +110,7 @@ export class UploadsRepository {
     if (upload.lease === null) return;
     await this.prisma.prepared(Prisma.sql`
       UPDATE upload SET lease_token = NULL, lease_expires_at = NULL
-      WHERE id = ${upload.id}::uuid AND lease_token = ${upload.lease}::uuid`);
+      WHERE id = ${upload.id}::uuid AND lease_token = ${upload.lease}::uuid AND ${NOT_WAITING_FOR_THE_DISK}`);
   }
 
   async tails(upload: Upload): Promise<Buffer[]> {
