@@ -1,0 +1,20 @@
+import { layerParts, pushToDisk, pushToMinio } from './layers.mjs';
+import { pullFromDisk, pullRedirected } from './pulls.mjs';
+import { blobHead, manifestByTag } from './requests.mjs';
+import { statementsPerCall } from './statements.mjs';
+import { imagesIntoOneRepository, smallBlobsOnDisk, smallBlobsOnMinio } from './small-pushes.mjs';
+
+/** In the order they are run. */
+export const scenarios = {
+  pushToMinio,
+  layerParts,
+  pushToDisk,
+  pullRedirected,
+  pullFromDisk,
+  manifestByTag,
+  blobHead,
+  smallBlobsOnMinio,
+  smallBlobsOnDisk,
+  imagesIntoOneRepository,
+  statementsPerCall,
+};
