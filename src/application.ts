@@ -12,7 +12,7 @@ import { RequestLog } from './observability/request-log.js';
 import { registerBodyParsers } from './protocols/body-parsers.js';
 import { fastifyOptions } from './protocols/http-server-options.js';
 
-const IDLE_POLL_MS = 100;
+const CLOSE_POLL_MS = 100;
 
 export interface Application {
   app: NestFastifyApplication;
@@ -50,14 +50,17 @@ export async function createApplication(config: Config): Promise<Application> {
     },
     async close() {
       const server = app.getHttpServer();
-      // A connection is idle only once its last answer is out; kept alive, it would hold up the end for a minute.
-      const idle = setInterval(() => server.closeIdleConnections(), IDLE_POLL_MS);
-      const cut = setTimeout(() => server.closeAllConnections(), config.STOWAGE_SHUTDOWN_SECONDS * 1000);
+      const cutAt = performance.now() + config.STOWAGE_SHUTDOWN_SECONDS * 1000;
+      // A connection is idle only once its last answer is out; kept alive, it would hold up the end for a minute. One that
+      // still comes when the time is over is cut like those before it.
+      const closing = setInterval(() => {
+        if (performance.now() < cutAt) server.closeIdleConnections();
+        else server.closeAllConnections();
+      }, CLOSE_POLL_MS);
       try {
         await app.close();
       } finally {
-        clearInterval(idle);
-        clearTimeout(cut);
+        clearInterval(closing);
       }
     },
   };

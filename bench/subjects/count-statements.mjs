@@ -3,6 +3,7 @@ import { appendFileSync } from 'node:fs';
 import pg from 'pg';
 
 const file = process.env.BENCH_STATEMENTS_FILE;
+// oxlint-disable-next-line typescript/unbound-method -- called on its own connection below
 const { query } = pg.Client.prototype;
 
 pg.Client.prototype.query = function counted(first, ...rest) {

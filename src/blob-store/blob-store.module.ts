@@ -23,7 +23,7 @@ export class BlobStoreModule {}
 
 async function openBlobStore(config: Config, budget: ByteBudget): Promise<BlobStore> {
   if (config.s3) {
-    const store = new S3BlobStore(config.s3, budget);
+    const store = new S3BlobStore(config.s3, budget, config.STOWAGE_S3_TIMEOUT_SECONDS);
     await waitFor('S3 store', () => store.prepare());
     return store;
   }

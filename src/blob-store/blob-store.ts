@@ -67,18 +67,31 @@ export interface BlobStore {
    * @throws BlobMissing when the staged bytes are gone
    */
   commit(staged: StagedBlob | null, rest: Buffer[], context: AppendContext): Promise<Committed>;
+  /**
+   * The object an earlier commit made of the staged bytes, where that ends their being staged; whether it holds the right
+   * bytes must be read.
+   */
+  madeOf?(staged: StagedBlob): Promise<{ key: string; sizeBytes: number } | null>;
   /** Drops what only a repeated commit would have needed; called once the commit is recorded. */
   settle?(staged: StagedBlob): Promise<void>;
   /** Drops an unfinished object; succeeds when it is gone already. */
   discard(staged: StagedBlob): Promise<void>;
-  /** @throws BlobMissing */
-  read(key: string, range?: ByteRange): Promise<Readable>;
+  /**
+   * @param sizeBytes of the whole object, where it is known: a store that announces another is refused
+   * @throws BlobMissing
+   */
+  read(key: string, range?: ByteRange, sizeBytes?: number): Promise<Readable>;
   /**
    * The same bytes in pieces of memory that is used again once `sink` resolves, so that sending them costs no more memory than
    * two pieces; absent where the bytes come over a network anyway. Nothing is sunk before the object is found.
-   * @throws BlobMissing; what `sink` rejects with
+   * @throws as {@link read}; what `sink` rejects with
    */
-  send?(key: string, range: ByteRange | undefined, sink: (piece: Buffer) => Promise<void>): Promise<void>;
+  send?(
+    key: string,
+    range: ByteRange | undefined,
+    sizeBytes: number,
+    sink: (piece: Buffer) => Promise<void>,
+  ): Promise<void>;
   /** Succeeds for keys that are gone already. */
   remove(keys: string[]): Promise<void>;
   /** The name {@link identify} gave this store, or null for a store nobody used yet. */

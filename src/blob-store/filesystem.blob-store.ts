@@ -28,6 +28,7 @@ import type {
   UnfinishedObject,
 } from './blob-store.js';
 import { BlobMissing } from './blob-store.js';
+import { makeDurableFolder, syncFolder, writeDurably } from './durable-files.js';
 
 interface FilePart {
   name: string;
@@ -80,18 +81,17 @@ export class FilesystemBlobStore implements BlobStore {
     const key = randomUUID();
     const shard = join(this.blobRoot, key.slice(0, 2));
     const to = join(shard, key);
-    await makeDurableFolder(shard, this.blobRoot);
-    if (!staged) {
+    try {
+      await makeDurableFolder(shard, this.blobRoot);
       // Until its folder is synced nobody knows of it, so it can be written in its place.
-      await this.writeFile(to, rest, context.signal).catch(async (error: unknown) => {
-        await rm(to, { force: true }).catch(() => undefined);
-        throw error;
-      });
-    } else {
-      await this.linkParts(staged as StagedFiles, rest, to, context);
+      if (!staged) await this.writeFile(to, rest, context.signal);
+      else await this.linkParts(staged as StagedFiles, rest, to, context);
+      await syncFolder(shard);
+      return { key, certain: true };
+    } catch (error) {
+      await rm(to, { recursive: true, force: true }).catch(() => undefined);
+      throw error;
     }
-    await syncFolder(shard);
-    return { key, certain: true };
   }
 
   async settle(staged: StagedBlob): Promise<void> {
@@ -102,20 +102,22 @@ export class FilesystemBlobStore implements BlobStore {
     await rm(join(this.stagedRoot, (staged as StagedFiles).key), { recursive: true, force: true });
   }
 
-  async read(key: string, range?: ByteRange): Promise<Readable> {
+  async read(key: string, range?: ByteRange, sizeBytes?: number): Promise<Readable> {
     const path = this.pathOf(key);
     const found = await stat(path).catch(orMissing(key));
-    if (found.isFile()) {
-      const within = range ? { start: range.first, end: range.last } : {};
-      return createReadStream(path, { ...within, highWaterMark: READ_BYTES });
+    const parts = found.isFile() ? null : await readLayout(path).catch(orMissing(key));
+    assertSize(key, parts ?? [found], sizeBytes);
+    if (!parts) {
+      const all = range ? { start: range.first, end: range.last } : {};
+      return createReadStream(path, { ...all, highWaterMark: READ_BYTES });
     }
-    const parts = await readLayout(path).catch(orMissing(key));
     return Readable.from(readParts(path, parts, range), { objectMode: false });
   }
 
   async send(
     key: string,
     range: ByteRange | undefined,
+    sizeBytes: number,
     sink: (piece: Buffer) => Promise<void>,
   ): Promise<void> {
     const path = this.pathOf(key);
@@ -126,6 +128,7 @@ export class FilesystemBlobStore implements BlobStore {
           path: join(path, name),
           size,
         }));
+    assertSize(key, parts, sizeBytes);
     const buffers = [Buffer.allocUnsafeSlow(READ_BYTES), Buffer.allocUnsafeSlow(READ_BYTES)];
     for (const { part, first, last } of within(parts, range)) {
       await sendFile(part.path, first, last, buffers, sink).catch(orMissing(key));
@@ -273,8 +276,22 @@ function behind(buffers: Buffer[], written: number): Buffer[] {
 }
 
 async function* readParts(folder: string, parts: FilePart[], range?: ByteRange): AsyncGenerator<Buffer> {
-  for (const { part, first: start, last: end } of within(parts, range))
-    yield* createReadStream(join(folder, part.name), { start, end, highWaterMark: READ_BYTES });
+  for (const { part, first: start, last: end } of within(parts, range)) {
+    let missing = end - start + 1;
+    const bytes = createReadStream(join(folder, part.name), { start, end, highWaterMark: READ_BYTES });
+    for await (const chunk of bytes as AsyncIterable<Buffer>) {
+      missing -= chunk.length;
+      yield chunk;
+    }
+    if (missing > 0) throw new Error(`The file ${part.name} of a layer lacks ${missing} bytes`);
+  }
+}
+
+/** Refuses before a byte is out what could only be a part of the layer, or another one. */
+function assertSize(key: string, parts: { size: number }[], sizeBytes: number | undefined): void {
+  const size = parts.reduce((sum, part) => sum + part.size, 0);
+  if (sizeBytes !== undefined && size !== sizeBytes)
+    throw new Error(`The file of ${key} has ${size} bytes, not ${sizeBytes}`);
 }
 
 /** The parts that hold bytes of the range, and which of their bytes. */
@@ -336,29 +353,6 @@ async function* entries(folder: string): AsyncGenerator<string> {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
   yield* names.sort();
-}
-
-async function makeDurableFolder(folder: string, parent: string): Promise<void> {
-  if ((await mkdir(folder, { recursive: true, mode: 0o700 })) !== undefined) await syncFolder(parent);
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-async function writeDurably(path: string, text: string): Promise<void> {
-  const file = await open(path, 'w', 0o600);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
 }
 
 function orMissing(key: string): (error: NodeJS.ErrnoException) => never {

@@ -1,21 +1,57 @@
-/** The few S3 requests that carry layer bytes, and what their failures are called. */
+/** How the S3 store is asked: again where that may help, only so long, and believing no answer that is not one. */
 import { Readable } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
-import { PutObjectCommand, S3Client, S3ServiceException, UploadPartCommand } from '@aws-sdk/client-s3';
+import {
+  CompleteMultipartUploadCommand,
+  ListPartsCommand,
+  type ListPartsCommandOutput,
+  type Part,
+  PutObjectCommand,
+  S3Client,
+  type S3ClientConfig,
+  S3ServiceException,
+  UploadPartCommand,
+} from '@aws-sdk/client-s3';
 import type { S3Settings } from '../config/config.js';
 import type { StorePart } from './part-splitter.js';
+import { endWhenSilent, acknowledges } from './s3-answers.js';
+import { type StoreFailure, StoreRetries } from './store-retries.js';
 
-const ATTEMPTS = 3;
 const SILENT = {
   debug: () => undefined,
   info: () => undefined,
   warn: () => undefined,
   error: () => undefined,
 };
-const RETRYABLE_STATUS = new Set([408, 429, 500, 502, 503, 504]);
 
-export function s3Client(settings: S3Settings, endpoint: string): S3Client {
+/** Those of one process to one store share one budget of repetitions. */
+export interface S3Clients {
+  requests: S3Client;
+  /** For GetObject: who pulls may be slow, so only silence of the store itself ends it. */
+  reads: S3Client;
+  /** Signs URLs for the address under which clients reach the store; sends nothing. */
+  presigner: S3Client;
+}
+
+/** @param silenceSeconds after which the store is taken not to answer */
+export function s3Clients(settings: S3Settings, silenceSeconds: number): S3Clients {
+  const silenceMs = silenceSeconds * 1000;
+  // A request that met silence may be sent once more, over another connection.
+  const retries = new StoreRetries(silenceMs * 1.5);
+  const requests = s3Client(settings, settings.endpoint, { socketTimeout: silenceMs });
+  const reads = s3Client(settings, settings.endpoint, {
+    socketTimeout: 0,
+    requestTimeout: silenceMs,
+    throwOnRequestTimeout: true,
+  });
+  for (const client of [requests, reads]) sendAgain(client, retries);
+  endWhenSilent(reads, silenceMs);
+  return { requests, reads, presigner: s3Client(settings, settings.publicEndpoint, {}) };
+}
+
+type Timeouts = Exclude<S3ClientConfig['requestHandler'], undefined | { handle: unknown }>;
+
+function s3Client(settings: S3Settings, endpoint: string, timeouts: Timeouts): S3Client {
   const client = new S3Client({
     endpoint,
     region: settings.region,
@@ -24,13 +60,13 @@ export function s3Client(settings: S3Settings, endpoint: string): S3Client {
     // Other stores than AWS reject or store the framing of the SDK's default streaming checksums.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
-    maxAttempts: ATTEMPTS,
-    // Under a public endpoint that clients may reach and this process may not, only presigning happens.
+    // Requests are sent again by sendAgain alone: two layers of repetition would multiply.
+    maxAttempts: 1,
     requestHandler: {
       connectionTimeout: 5_000,
-      socketTimeout: 30_000,
       httpAgent: { maxSockets: 256, keepAlive: true },
       httpsAgent: { maxSockets: 256, keepAlive: true },
+      ...timeouts,
     },
     expectContinueHeader: false,
     // Without one the SDK writes some warnings to the console; every failure that matters is thrown.
@@ -49,25 +85,82 @@ export function s3Client(settings: S3Settings, endpoint: string): S3Client {
   return client;
 }
 
+/** Outermost of all: every attempt is serialized and signed anew, and counts as answered only by what S3 answers. */
+function sendAgain(client: S3Client, retries: StoreRetries): void {
+  client.middlewareStack.add(
+    (next, context) => (args) => {
+      // Whether the store is there is asked again and again as it is, by readiness and at start.
+      if (context.commandName === 'HeadBucketCommand') return next(args);
+      const { abortSignal } = (context['__smithy_context'] ?? {}) as { abortSignal?: AbortSignal };
+      const input = args.input as { Body?: unknown };
+      const attempt = async () => {
+        const Body = input.Body instanceof Pieces ? input.Body.stream() : input.Body;
+        const result = await next({ ...args, input: { ...args.input, Body } as typeof args.input });
+        acknowledges(context.commandName ?? '', args.input, result.output);
+        return result;
+      };
+      return retries.run(attempt, failureOf, abortSignal);
+    },
+    { step: 'initialize', priority: 'high', name: 'sendAgain' },
+  );
+}
+
+interface MultipartUpload {
+  Bucket: string;
+  Key: string;
+  UploadId: string;
+}
+
 /** Sends one part of a multipart upload; the store verifies its CRC-32. */
 export async function uploadPart(
   client: S3Client,
-  target: { Bucket: string; Key: string; UploadId: string; PartNumber: number },
+  target: MultipartUpload & { PartNumber: number },
   bytes: Buffer[],
   signal: AbortSignal,
 ): Promise<StorePart> {
   const size = sizeOf(bytes);
   const checksum = checksumOf(bytes);
-  const { ETag } = await withRetries(signal, () =>
-    client.send(
-      new UploadPartCommand({ ...target, Body: bodyOf(bytes), ContentLength: size, ChecksumCRC32: checksum }),
-      {
-        abortSignal: signal,
-      },
-    ),
+  const { ETag } = await client.send(
+    new UploadPartCommand({ ...target, Body: bodyOf(bytes), ContentLength: size, ChecksumCRC32: checksum }),
+    { abortSignal: signal },
   );
-  if (!ETag) throw new Error('The store acknowledged a part without an ETag');
-  return { n: target.PartNumber, etag: ETag, size, crc32: checksum };
+  return { n: target.PartNumber, etag: ETag!, size, crc32: checksum };
+}
+
+/** Makes the parts one object. */
+export async function completeMultipart(
+  client: S3Client,
+  upload: MultipartUpload,
+  parts: StorePart[],
+): Promise<void> {
+  const Parts = parts.map(({ n, etag, crc32 }) => ({ PartNumber: n, ETag: etag, ChecksumCRC32: crc32 }));
+  await client.send(new CompleteMultipartUploadCommand({ ...upload, MultipartUpload: { Parts } }));
+}
+
+/**
+ * The same parts with the ETags the store itself lists, for when it does not know those it once answered with.
+ * @returns null when one of them is not there with its size and checksum
+ */
+export async function storedParts(
+  client: S3Client,
+  upload: MultipartUpload,
+  parts: StorePart[],
+): Promise<StorePart[] | null> {
+  const stored = new Map<number, Part>();
+  // By hand: the SDK's pagination never ends at a store that names a next part after the last one.
+  for (let more = true, marker: string | undefined; more;) {
+    const page: ListPartsCommandOutput = await client.send(
+      new ListPartsCommand({ ...upload, PartNumberMarker: marker }),
+    );
+    for (const part of page.Parts ?? []) stored.set(part.PartNumber!, part);
+    more = page.IsTruncated === true;
+    marker = page.NextPartNumberMarker;
+  }
+  const known = parts.map((part) => {
+    const { ETag, Size, ChecksumCRC32 = part.crc32 } = stored.get(part.n) ?? {};
+    return ETag && Size === part.size && ChecksumCRC32 === part.crc32 ? { ...part, etag: ETag } : null;
+  });
+  return known.every((part) => part !== null) ? known : null;
 }
 
 /** Writes one whole object of less than a part. */
@@ -78,40 +171,53 @@ export async function putObject(
   signal: AbortSignal,
 ): Promise<void> {
   const ChecksumCRC32 = checksumOf(bytes);
-  await withRetries(signal, () =>
-    client.send(
-      new PutObjectCommand({
-        ...target,
-        Body: bodyOf(bytes),
-        ContentLength: sizeOf(bytes),
-        ContentType: 'application/octet-stream',
-        ChecksumCRC32,
-      }),
-      { abortSignal: signal },
-    ),
+  await client.send(
+    new PutObjectCommand({
+      ...target,
+      Body: bodyOf(bytes),
+      ContentLength: sizeOf(bytes),
+      ContentType: 'application/octet-stream',
+      ChecksumCRC32,
+    }),
+    { abortSignal: signal },
   );
 }
 
-// The SDK retries no stream bodies; a fresh stream over the same buffers can be sent again.
-async function withRetries<Output>(signal: AbortSignal, send: () => Promise<Output>): Promise<Output> {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await send();
-    } catch (error) {
-      if (attempt >= ATTEMPTS || signal.aborted || !isRetryable(error)) throw error;
-      await sleep(100 * 2 ** attempt * (0.5 + Math.random() / 2), undefined, { signal });
-    }
-  }
+const THROTTLED = new Set(['SlowDown', 'ServiceUnavailable', 'TooManyRequests', 'RequestLimitExceeded']);
+/** Faults of the moment that S3 answers with a status of the client's: slow or damaged on the way, clocks apart, raced. */
+const TRANSIENT = new Set([
+  'RequestTimeout',
+  'RequestTimeTooSkewed',
+  'IncompleteBody',
+  'BadDigest',
+  'XAmzContentChecksumMismatch',
+  'OperationAborted',
+]);
+
+function failureOf(error: unknown): StoreFailure {
+  if (error instanceof Error && error.name === 'AbortError') return 'final';
+  // The connection failed, the store was silent, or what it said was not S3.
+  if (!(error instanceof S3ServiceException)) return 'transient';
+  const status = error.$metadata.httpStatusCode ?? 500;
+  if (THROTTLED.has(error.name) || status === 429) return 'throttled';
+  if (TRANSIENT.has(error.name)) return 'transient';
+  return status === 501 || (status < 500 && status !== 408) ? 'final' : 'transient';
 }
 
-function isRetryable(error: unknown): boolean {
-  if (!(error instanceof S3ServiceException)) return true;
-  return RETRYABLE_STATUS.has(error.$metadata.httpStatusCode ?? 500);
+/** A body in several pieces, which is never read itself: each attempt reads a stream of its own. */
+class Pieces extends Readable {
+  constructor(private readonly pieces: Buffer[]) {
+    super();
+  }
+
+  stream(): Readable {
+    return Readable.from(this.pieces, { objectMode: false });
+  }
 }
 
 function bodyOf(bytes: Buffer[]): Buffer | Readable {
   if (bytes.length === 0) return Buffer.alloc(0);
-  return bytes.length === 1 ? bytes[0]! : Readable.from(bytes, { objectMode: false });
+  return bytes.length === 1 ? bytes[0]! : new Pieces(bytes);
 }
 
 function sizeOf(bytes: Buffer[]): number {
@@ -130,6 +236,7 @@ export function isCode(error: unknown, ...codes: string[]): boolean {
   return error instanceof S3ServiceException && codes.includes(error.name);
 }
 
+/** The object is not there; a bucket that is not there, which is also 404, is a fault of the store. */
 export function isMissing(error: unknown): boolean {
-  return error instanceof S3ServiceException && error.$metadata.httpStatusCode === 404;
+  return isCode(error, 'NoSuchKey', 'NotFound');
 }

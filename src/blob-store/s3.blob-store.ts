@@ -11,7 +11,6 @@ import { randomUUID } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import {
   AbortMultipartUploadCommand,
-  CompleteMultipartUploadCommand,
   CreateBucketCommand,
   CreateMultipartUploadCommand,
   DeleteObjectsCommand,
@@ -24,7 +23,8 @@ import {
 } from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import type { S3Settings } from '../config/config.js';
-import type { ByteRange } from '../domain/byte-range.js';
+import { atMost } from '../config/patience.js';
+import { type ByteRange, rangeLength } from '../domain/byte-range.js';
 import type {
   AppendContext,
   Appended,
@@ -38,7 +38,15 @@ import type {
 import { BlobMissing } from './blob-store.js';
 import type { ByteBudget } from './byte-budget.js';
 import { PartSplitter, type StorePart } from './part-splitter.js';
-import { isCode, isMissing, putObject, s3Client, uploadPart } from './s3-requests.js';
+import {
+  completeMultipart,
+  isCode,
+  isMissing,
+  putObject,
+  s3Clients,
+  storedParts,
+  uploadPart,
+} from './s3-requests.js';
 
 interface StagedMultipart extends StagedBlob {
   key: string;
@@ -48,22 +56,25 @@ interface StagedMultipart extends StagedBlob {
 
 const PREFIX = 'blobs/';
 const IDENTITY = 'identity';
+const DISCARD_PATIENCE_MS = 2_000;
 
 export class S3BlobStore implements BlobStore {
   private readonly client: S3Client;
+  private readonly reader: S3Client;
   private readonly presigner: S3Client;
   private readonly bucket: string;
 
+  /** @param silenceSeconds after which the store is taken not to answer */
   constructor(
     settings: S3Settings,
     private readonly budget: ByteBudget,
+    silenceSeconds = 20,
   ) {
     this.bucket = settings.bucket;
-    this.client = s3Client(settings, settings.endpoint);
-    this.presigner =
-      settings.publicEndpoint === settings.endpoint
-        ? this.client
-        : s3Client(settings, settings.publicEndpoint);
+    const { requests, reads, presigner } = s3Clients(settings, silenceSeconds);
+    this.client = requests;
+    this.reader = reads;
+    this.presigner = presigner;
   }
 
   /** Creates the bucket unless it is there. */
@@ -97,7 +108,7 @@ export class S3BlobStore implements BlobStore {
       if (parts.length === 0) return { staged, rest, restBytes };
       return { staged: { ...(await begin()), parts: [...(before?.parts ?? []), ...parts] }, rest, restBytes };
     } catch (error) {
-      if (!before && target) await this.discard(target).catch(() => undefined);
+      if (!before && target) await this.discardSoon(target);
       throw isCode(error, 'NoSuchUpload') ? new BlobMissing(target?.key ?? '') : error;
     }
   }
@@ -109,28 +120,22 @@ export class S3BlobStore implements BlobStore {
       return { key, certain: true };
     }
     const { key, uploadId, parts } = staged as StagedMultipart;
+    const upload = { Bucket: this.bucket, Key: key, UploadId: uploadId };
+    const all = [...parts];
     try {
-      const all = [...parts];
       if (rest.length > 0) {
-        const target = {
-          Bucket: this.bucket,
-          Key: key,
-          UploadId: uploadId,
-          PartNumber: await context.takePartNumbers(1),
-        };
+        const target = { ...upload, PartNumber: await context.takePartNumbers(1) };
         all.push(await uploadPart(this.client, target, rest, context.signal));
       }
-      const Parts = all.map(({ n, etag, crc32 }) => ({ PartNumber: n, ETag: etag, ChecksumCRC32: crc32 }));
-      await this.client.send(
-        new CompleteMultipartUploadCommand({
-          Bucket: this.bucket,
-          Key: key,
-          UploadId: uploadId,
-          MultipartUpload: { Parts },
-        }),
-      );
+      await completeMultipart(this.client, upload, all);
       return { key, certain: true };
     } catch (error) {
+      if (isCode(error, 'InvalidPart')) {
+        const known = await storedParts(this.client, upload, all);
+        if (!known) throw new BlobMissing(key);
+        await completeMultipart(this.client, upload, known);
+        return { key, certain: false };
+      }
       if (!isCode(error, 'NoSuchUpload')) throw error;
       const expected = [...parts.map(({ size }) => size), ...rest.map(({ length }) => length)].reduce(
         (sum, size) => sum + size,
@@ -139,6 +144,12 @@ export class S3BlobStore implements BlobStore {
       if ((await this.sizeOf(key)) !== expected) throw new BlobMissing(key);
       return { key, certain: false };
     }
+  }
+
+  async madeOf(staged: StagedBlob): Promise<{ key: string; sizeBytes: number } | null> {
+    const { key } = staged as StagedMultipart;
+    const sizeBytes = await this.sizeOf(key);
+    return sizeBytes === undefined ? null : { key, sizeBytes };
   }
 
   async discard(staged: StagedBlob): Promise<void> {
@@ -150,11 +161,17 @@ export class S3BlobStore implements BlobStore {
       });
   }
 
-  async read(key: string, range?: ByteRange): Promise<Readable> {
+  async read(key: string, range?: ByteRange, sizeBytes?: number): Promise<Readable> {
     try {
       const Range = range ? `bytes=${range.first}-${range.last}` : undefined;
-      const { Body } = await this.client.send(new GetObjectCommand({ Bucket: this.bucket, Key: key, Range }));
-      return Body as Readable;
+      const { Body, ContentLength } = await this.reader.send(
+        new GetObjectCommand({ Bucket: this.bucket, Key: key, Range }),
+      );
+      const body = Body as Readable;
+      // From here on the HTTP parser itself sees to it that no other number of bytes passes for a whole answer.
+      if (ContentLength === (range ? rangeLength(range) : (sizeBytes ?? ContentLength))) return body;
+      body.destroy();
+      throw new Error(`The store announced ${ContentLength} bytes for ${key}, which has another size`);
     } catch (error) {
       throw isMissing(error) ? new BlobMissing(key) : error;
     }
@@ -256,6 +273,11 @@ export class S3BlobStore implements BlobStore {
       }),
     );
     return { key, uploadId: UploadId!, parts: [] };
+  }
+
+  /** For a request that failed anyway: what the store does not drop at once, the collector finds. */
+  private async discardSoon(staged: StagedBlob): Promise<void> {
+    await atMost(DISCARD_PATIENCE_MS, this.discard(staged));
   }
 
   private async sizeOf(key: string): Promise<number | undefined> {

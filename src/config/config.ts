@@ -84,6 +84,14 @@ export const environment = z.object({
     .max(500)
     .default(16)
     .describe('Most connections one process opens.'),
+  STOWAGE_DATABASE_TIMEOUT_SECONDS: z.coerce
+    .number()
+    .min(1)
+    .max(3600)
+    .default(30)
+    .describe(
+      'How long the database may work on one statement; it waits for a lock a third of that. Seconds.',
+    ),
   STOWAGE_S3_ENDPOINT: z
     .url({ protocol: /^https?$/ })
     .optional()
@@ -98,6 +106,14 @@ export const environment = z.object({
   STOWAGE_S3_REGION: region.default('us-east-1').describe('Region requests to the store are signed for.'),
   STOWAGE_S3_ACCESS_KEY_ID: optional.describe('Access key of the store.'),
   STOWAGE_S3_SECRET_ACCESS_KEY: optional.describe('Secret key of the store.'),
+  STOWAGE_S3_TIMEOUT_SECONDS: z.coerce
+    .number()
+    .min(1)
+    .max(3600)
+    .default(20)
+    .describe(
+      'How long the store may be silent before a request to it has failed; repetitions begin within one and a half times that. Seconds.',
+    ),
   STOWAGE_BLOB_DELIVERY: z
     .enum(['redirect', 'stream'])
     .default('redirect')

@@ -36,12 +36,17 @@ const UNAVAILABLE_KINDS = new Set([
   'TlsConnectionError',
 ]);
 
-/** SQLSTATE: connection exceptions, resources (connections, disk, memory), shutdown and start in progress. */
-const UNAVAILABLE_STATE = /^(08|53|57P0)/;
+/**
+ * SQLSTATE: connection exceptions, resources (connections, disk, memory), shutdown and start in progress, the system beneath;
+ * a statement, a lock or an idle transaction that took too long; a server that only reads, as one does in a fail-over.
+ */
+const UNAVAILABLE_STATE = /^(08|53|57P0|58|57014|55P03|25P03|25006)/;
+const READ_ONLY = '25006';
 
 /** The driver's own messages, which have no code. */
 const LOST_CONNECTION =
-  /connection terminated|timeout exceeded when trying to connect|client has encountered a connection error|not queryable/i;
+  /connection terminated|timeout exceeded when trying to connect|timeout expired|client has encountered a connection error|not queryable|query read timeout/i;
+const UNANSWERED = /query read timeout/i;
 
 /** @param index name of the unique index or constraint; absent: any */
 export function isUniqueViolation(error: unknown, index?: string): boolean {
@@ -77,6 +82,14 @@ export function isUnavailable(error: unknown): boolean {
   const state = sqlState(error);
   if (state !== undefined) return UNAVAILABLE_STATE.test(state);
   return error instanceof Error && LOST_CONNECTION.test(cause?.originalMessage ?? error.message);
+}
+
+/**
+ * The connection is of no further use, although it is open: nothing comes over it, or it leads to a server that only reads,
+ * where a new one may find the server that took over.
+ */
+export function isSpoilt(error: unknown): boolean {
+  return sqlState(error) === READ_ONLY || (error instanceof Error && UNANSWERED.test(error.message));
 }
 
 /** @returns the five characters PostgreSQL answered with, if it answered */

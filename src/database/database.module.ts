@@ -1,5 +1,6 @@
 import { Global, Module } from '@nestjs/common';
 import { CONFIG } from '../config/config.js';
+import { JobsPrismaService } from './jobs-prisma.service.js';
 import { PostgresServer } from './postgres-server.js';
 import { PrismaService } from './prisma.service.js';
 
@@ -9,7 +10,8 @@ import { PrismaService } from './prisma.service.js';
   providers: [
     { provide: PostgresServer, inject: [CONFIG], useFactory: PostgresServer.open.bind(PostgresServer) },
     PrismaService,
+    JobsPrismaService,
   ],
-  exports: [PostgresServer, PrismaService],
+  exports: [PostgresServer, PrismaService, JobsPrismaService],
 })
 export class DatabaseModule {}

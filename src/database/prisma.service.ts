@@ -2,11 +2,14 @@ import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { PrismaPg } from '@prisma/adapter-pg';
 import pg from 'pg';
 import { CONFIG, type Config } from '../config/config.js';
+import { atMost } from '../config/patience.js';
+import { poolConfig } from './connections.js';
 import { type Prisma, PrismaClient } from './generated/client.js';
 import { PostgresServer } from './postgres-server.js';
 
 /** How long a request may wait for a free connection. */
 const POOL_PATIENCE_MS = 10_000;
+const DISCONNECT_PATIENCE_MS = 5_000;
 /** Statements kept prepared per connection. Lists of every length make ever new texts; those beyond are run unprepared. */
 const MOST_PREPARED = 500;
 /** Rows come as Prisma gives them: 64-bit integers as bigint. */
@@ -27,12 +30,7 @@ export class PrismaService extends PrismaClient implements OnApplicationShutdown
     private readonly server: PostgresServer,
     @Inject(CONFIG) config: Config,
   ) {
-    const pool = new pg.Pool({
-      connectionString: server.url,
-      max: config.STOWAGE_DATABASE_CONNECTIONS,
-      connectionTimeoutMillis: POOL_PATIENCE_MS,
-      keepAlive: true,
-    });
+    const pool = new pg.Pool(poolConfig(server.url, config));
     super({
       adapter: new PrismaPg(
         pool,
@@ -72,9 +70,14 @@ export class PrismaService extends PrismaClient implements OnApplicationShutdown
 
   /** After the doors closed and the jobs ended, which Nest does in earlier steps of the shutdown. */
   async onApplicationShutdown(): Promise<void> {
-    await this.$disconnect();
-    if (!this.pool.ended) await this.pool.end();
+    // A query that waits for a database that hangs must not hold up the end.
+    await this.disconnect();
     await this.server.stop();
+  }
+
+  protected async disconnect(): Promise<void> {
+    await atMost(DISCONNECT_PATIENCE_MS, this.$disconnect());
+    if (!this.pool.ended) void this.pool.end().catch(() => undefined);
   }
 }
 

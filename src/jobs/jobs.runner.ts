@@ -16,12 +16,18 @@ import {
 } from 'graphile-worker';
 import pg from 'pg';
 import { CONFIG, type Config } from '../config/config.js';
+import { atMost } from '../config/patience.js';
 import { PostgresServer } from '../database/postgres-server.js';
 import { SCHEDULED_JOB, type Schedule } from './scheduled-job.decorator.js';
 
 /** Milliseconds between looks for jobs; scheduled ones are in no hurry. */
 const POLL_MS = 10_000;
 const CONCURRENT_JOBS = 2;
+/** The queue's own statements are short; jobs do their work over other connections. */
+const ANSWER_PATIENCE_MS = 60_000;
+/** How long the end of the process waits for jobs to stop at their next step. */
+const ENDING_PATIENCE_MS = 10_000;
+const DISCONNECT_PATIENCE_MS = 1_000;
 
 interface Job extends Schedule {
   work: (signal: AbortSignal) => Promise<unknown>;
@@ -69,13 +75,20 @@ export class JobsRunner implements OnApplicationBootstrap, BeforeApplicationShut
   /** Running jobs stop at their next step and are run again later. */
   async beforeApplicationShutdown(): Promise<void> {
     this.stopping.abort();
-    await this.runner?.stop();
-    await this.pool?.end();
+    if (this.runner) await atMost(ENDING_PATIENCE_MS, this.runner.stop());
+    if (this.pool) await atMost(DISCONNECT_PATIENCE_MS, this.pool.end());
   }
 
   /** Our own, to be told of connections that break: the queue stops listening for that before it has closed the last one. */
   private openPool(): pg.Pool {
-    const pool = new pg.Pool({ connectionString: this.database.url, max: CONCURRENT_JOBS + 2 });
+    const pool = new pg.Pool({
+      connectionString: this.database.url,
+      max: CONCURRENT_JOBS + 2,
+      connectionTimeoutMillis: ANSWER_PATIENCE_MS,
+      query_timeout: ANSWER_PATIENCE_MS,
+      keepAlive: true,
+      keepAliveInitialDelayMillis: 10_000,
+    });
     const broken = (error: Error): void =>
       this.logger.debug({ msg: 'A connection of the job queue broke', err: error });
     pool.on('error', broken);

@@ -8,13 +8,19 @@ import { PrismaService } from '../database/prisma.service.js';
 
 /** Milliseconds a dependency may take to answer. */
 const PATIENCE_MS = 2_000;
+const STORE = 'blobStore';
 
 export interface ReadinessReport {
+  /** Whether requests should be sent here. The store is told of beside: without it, everything but layer bytes is served. */
   ready: boolean;
   checks: Record<string, 'ok' | 'failed'>;
 }
 
-/** Whether this process can serve now: its dependencies answer, its port is open, and it is not on its way out. */
+/**
+ * Whether this process can serve now: its database answers, its port is open, and it is not on its way out. A store that is
+ * slow or down makes nobody unready: all processes share it, and a balancer that took them all away would take the reads of
+ * metadata along, which need no store.
+ */
 @Injectable()
 export class Readiness implements BeforeApplicationShutdown {
   private readonly logger = new Logger('Readiness');
@@ -30,7 +36,7 @@ export class Readiness implements BeforeApplicationShutdown {
   ) {
     this.checks = {
       database: () => prisma.check(),
-      blobStore: () => blobStore.check(),
+      [STORE]: () => blobStore.check(),
     };
   }
 
@@ -51,7 +57,8 @@ export class Readiness implements BeforeApplicationShutdown {
       ),
     );
     results.push(['port', this.isOpen() ? 'ok' : 'failed']);
-    return { ready: results.every(([, outcome]) => outcome === 'ok'), checks: Object.fromEntries(results) };
+    const ready = results.every(([name, outcome]) => outcome === 'ok' || name === STORE);
+    return { ready, checks: Object.fromEntries(results) };
   }
 
   private async outcome(name: string, check: () => Promise<void>): Promise<'ok' | 'failed'> {
@@ -63,7 +70,7 @@ export class Readiness implements BeforeApplicationShutdown {
       await Promise.race([check(), late]);
       return 'ok';
     } catch (error) {
-      if (!this.ending) this.logger.warn({ msg: `Not ready: ${name}`, err: error });
+      if (!this.ending) this.logger.warn({ msg: `No good answer: ${name}`, err: error });
       return 'failed';
     } finally {
       timer.abort();

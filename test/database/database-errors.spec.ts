@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { randomUUID } from 'node:crypto';
 import { loadConfig } from '../../src/config/config.js';
 import {
   isCheckViolation,
@@ -6,6 +7,7 @@ import {
   isRetryableConflict,
   isUnavailable,
   isUniqueViolation,
+  sqlState,
 } from '../../src/database/database-errors.js';
 import { PostgresServer } from '../../src/database/postgres-server.js';
 import { PrismaService } from '../../src/database/prisma.service.js';
@@ -107,6 +109,58 @@ describe('what a failed query means', () => {
     expect(isUnavailable(await query)).toBe(true);
     expect(await other.registry.count()).toBeGreaterThan(0);
     await other.$disconnect();
+  });
+
+  it.each([
+    [
+      'a statement took too long',
+      '57014',
+      ["SET LOCAL statement_timeout = '20ms'", 'SELECT pg_sleep(20)::text'],
+    ],
+    [
+      'a lock was not to be had in time',
+      '55P03',
+      ["SET LOCAL lock_timeout = '20ms'", 'LOCK TABLE upload_tail IN ACCESS EXCLUSIVE MODE'],
+    ],
+    [
+      'the server only reads',
+      '25006',
+      ['SET TRANSACTION READ ONLY', "INSERT INTO registry (account_id, region) VALUES ('111111111111', 'x')"],
+    ],
+  ])('tells that %s, which may pass', async (_what, state, statements) => {
+    const holder = clientOf(database.url);
+    const held = barrier(2);
+    const done = barrier(2);
+    const holding = holder.$transaction(async (tx) => {
+      await tx.$executeRawUnsafe('LOCK TABLE upload_tail IN ACCESS SHARE MODE');
+      await held();
+      await done();
+    });
+    await held();
+    const fault = await faultOf(() =>
+      prisma.$transaction(async (tx) => {
+        for (const statement of statements) await tx.$executeRawUnsafe(statement);
+      }),
+    );
+    await done();
+    await holding;
+    await holder.$disconnect();
+    expect([sqlState(fault), isUnavailable(fault), isRetryableConflict(fault)]).toEqual([state, true, false]);
+  });
+
+  it('tells that the server has no connection left', async () => {
+    const role = `crowd_${randomUUID().replaceAll('-', '')}`;
+    await prisma.$executeRawUnsafe(`CREATE ROLE ${role} LOGIN PASSWORD '${role}' CONNECTION LIMIT 0`);
+    const url = new URL(database.url);
+    [url.username, url.password] = [role, role];
+    const crowded = clientOf(url.toString());
+    const faults = [
+      await faultOf(() => crowded.$queryRaw`SELECT 1`),
+      await faultOf(() => crowded.$transaction((tx) => tx.$queryRaw`SELECT 1`)),
+    ];
+    expect(faults.map(isUnavailable)).toEqual([true, true]);
+    await crowded.$disconnect();
+    await prisma.$executeRawUnsafe(`DROP ROLE ${role}`);
   });
 
   it('does not take a fault of the program for one of the database', async () => {

@@ -22,14 +22,21 @@ const MAIN = resolve('dist/main.js');
 const NODE = resolve('node_modules/.bin/node');
 const START_PATIENCE_MS = 30_000;
 
-/** The built service as a process (group) of its own, for tests that kill it. */
-export async function startRegistryProcess(options: RegistryOptions): Promise<RegistryProcess> {
+/**
+ * The built service as a process (group) of its own, for tests that kill it.
+ * @param within puts the command into another one that becomes it, such as one that first changes what the process sees
+ */
+export async function startRegistryProcess(
+  options: RegistryOptions,
+  within: (command: string[], environment: TestEnvironment) => string[] = (command) => command,
+): Promise<RegistryProcess> {
   const environment = await createEnvironment(options);
   let output = '';
   let child: ChildProcess;
 
   const start = async (): Promise<void> => {
-    child = spawn(NODE, ['--enable-source-maps', MAIN], {
+    const [program, ...parameters] = within([NODE, '--enable-source-maps', MAIN], environment);
+    child = spawn(program!, parameters, {
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...environment.settings },

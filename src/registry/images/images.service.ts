@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
+import { isUnavailable } from '../../database/database-errors.js';
 import { Digest, type DigestAlgorithm } from '../../domain/digest.js';
 import { type ImageIdentifier, isTag } from '../../domain/image-reference.js';
 import { cutPage, type Page, type PageRequest } from '../../domain/page.js';
@@ -251,9 +252,12 @@ export class ImagesService {
     return identifierFault(identifier) ?? this.images.remove(repository, identifier, { keepUntagged: false });
   }
 
+  /** A pull that cannot be recorded, as from a server that only reads in a fail-over, is a pull all the same. */
   private async recordPull({ id, lastPulledAt }: StoredImage): Promise<void> {
     if (lastPulledAt && Date.now() - lastPulledAt.getTime() < PULL_RESOLUTION_MS) return;
-    await this.images.touchPulled(id);
+    await this.images.touchPulled(id).catch((error: unknown) => {
+      if (!isUnavailable(error)) throw error;
+    });
   }
 }
 

@@ -51,7 +51,7 @@ export class BlobsOciController {
     void reply
       .header('etag', `"${String(digest)}"`)
       .header('cache-control', 'private, max-age=31536000, immutable');
-    await deliver(reply, { sizeBytes: layer.sizeBytes, range }, this.layers.source(layer.objectKey));
+    await deliver(reply, { sizeBytes: layer.sizeBytes, range }, this.layers.source(layer));
   }
 
   @OciRoute('DELETE', ':name/blobs/:digest', { action: 'ecr:BatchDeleteImage' })

@@ -20,7 +20,8 @@ export class DownloadsController {
     @Res() reply: FastifyReply,
   ): Promise<void> {
     if (!/^[0-9]{1,15}$/.test(size)) throw new RegistryError('RouteNotFound', 'Not found');
-    const source = this.layers.signedSource(request.originalUrl, objectKey);
-    await deliver(reply, { sizeBytes: Number(size), range }, source);
+    const layer = { objectKey, sizeBytes: Number(size) };
+    const source = this.layers.signedSource(request.originalUrl, layer);
+    await deliver(reply, { sizeBytes: layer.sizeBytes, range }, source);
   }
 }

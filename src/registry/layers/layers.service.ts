@@ -69,19 +69,19 @@ export class LayersService {
   }
 
   /** The bytes of a layer; reading them rejects with RegistryError LayersNotFound when the store lost them. */
-  source(objectKey: string): LayerSource {
+  source({ objectKey, sizeBytes }: Pick<Layer, 'objectKey' | 'sizeBytes'>): LayerSource {
     const { store } = this;
     return {
-      read: (range) => store.read(objectKey, range).catch(asLost),
-      send: store.send ? (range, sink) => store.send!(objectKey, range, sink).catch(asLost) : null,
+      read: (range) => store.read(objectKey, range, sizeBytes).catch(asLost),
+      send: store.send ? (range, sink) => store.send!(objectKey, range, sizeBytes, sink).catch(asLost) : null,
     };
   }
 
   /** The bytes behind a signed URL of ours. @throws RegistryError AccessDenied */
-  signedSource(wireUrl: string, objectKey: string): LayerSource {
+  signedSource(wireUrl: string, layer: Pick<Layer, 'objectKey' | 'sizeBytes'>): LayerSource {
     if (!this.signedUrls.verify(wireUrl))
       throw new RegistryError('AccessDenied', 'The download URL is not valid or has expired');
-    return this.source(objectKey);
+    return this.source(layer);
   }
 
   /**

@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { StagedBlob } from '../../../blob-store/blob-store.js';
 import { CONFIG, type Config } from '../../../config/config.js';
 import { isForeignKeyViolation } from '../../../database/database-errors.js';
-import { PrismaService } from '../../../database/prisma.service.js';
+import { JobsPrismaService } from '../../../database/jobs-prisma.service.js';
 
 export interface DoomedObject {
   id: bigint;
@@ -17,7 +17,7 @@ export class CollectionRepository {
   private readonly graceSeconds: number;
 
   constructor(
-    private readonly prisma: PrismaService,
+    private readonly prisma: JobsPrismaService,
     @Inject(CONFIG) config: Config,
   ) {
     this.expirySeconds = config.STOWAGE_UPLOAD_EXPIRY_HOURS * 3600;

@@ -68,6 +68,22 @@ export class CompletionsService {
     assertNext(repository, upload, completion.range);
     if (isCommitted(upload.staged))
       return this.finishCommitted(repository, upload, upload.staged, completion);
+    return this.finishStaged(repository, upload, completion).catch(async (error: unknown) => {
+      const made = isGone(error) && upload.staged ? await this.store.madeOf?.(upload.staged) : null;
+      if (!made) throw error;
+      // An earlier completion made the object, with the last bytes it brought, and its record was lost.
+      const object = { committed: made.key, sizeBytes: made.sizeBytes };
+      const unknown = { ...upload, sha256SoFar: null, sha512SoFar: null };
+      const body = completion.body && { source: completion.body.source };
+      return this.finishCommitted(repository, unknown, object, { ...completion, ...(body && { body }) });
+    });
+  }
+
+  private async finishStaged(
+    repository: Repository,
+    upload: Upload,
+    completion: Completion,
+  ): Promise<CompletedLayer> {
     const { digests } = completion;
     return this.leases.keepAlive(repository, upload, async (context) => {
       const staging = completion.body
@@ -86,7 +102,10 @@ export class CompletionsService {
         if (comparable && !matches(digests, known)) throw RegistryError.invalidLayer();
         const rest = staging ? staging.appended.rest : await this.uploads.tails(upload);
         const { key: objectKey, certain } = await this.store.commit(staged, rest, context);
-        const actual = comparable && certain ? known : await this.reread(objectKey, wants(digests, 'sha512'));
+        const actual =
+          comparable && certain
+            ? known
+            : await this.reread({ objectKey, sizeBytes }, wants(digests, 'sha512'), digests);
         if (!matches(digests, actual)) {
           await this.completions.recordCommitted(upload, { ...actual, sizeBytes, objectKey });
           throw RegistryError.invalidLayer();
@@ -104,8 +123,8 @@ export class CompletionsService {
   }
 
   /**
-   * An earlier completion made the object and was refused. The bytes on this request, if any, are those that are in it: a
-   * digest that matches the object names them.
+   * An earlier completion made the object and was refused or not recorded. The bytes on this request, if any, are those that
+   * are in it: a digest that matches the object names them.
    */
   private async finishCommitted(
     repository: Repository,
@@ -117,11 +136,15 @@ export class CompletionsService {
     return this.leases.keepAlive(repository, upload, async () => {
       if (body)
         for await (const chunk of receive(body, repository.limits.layerBytes, () => undefined)) void chunk;
-      const known = { sha256: upload.sha256SoFar!, sha512: upload.sha512SoFar };
+      const { sha256SoFar: sha256, sha512SoFar: sha512 } = upload;
+      const { committed: objectKey, sizeBytes } = object;
+      const withSha512 = wants(digests, 'sha512');
       const actual =
-        wants(digests, 'sha512') && known.sha512 === null ? await this.reread(object.committed, true) : known;
+        sha256 === null || (withSha512 && sha512 === null)
+          ? await this.reread({ objectKey, sizeBytes }, withSha512, digests)
+          : { sha256, sha512 };
       if (!matches(digests, actual)) throw RegistryError.invalidLayer();
-      const layer = { ...actual, sizeBytes: object.sizeBytes, objectKey: object.committed };
+      const layer = { ...actual, sizeBytes, objectKey };
       return this.link(repository, upload, layer, completion);
     });
   }
@@ -157,14 +180,29 @@ export class CompletionsService {
     return upload.sha256SoFar === null ? null : { sha256: upload.sha256SoFar, sha512: upload.sha512SoFar };
   }
 
-  /** The running hash was lost to a restart or another replica (or nobody kept a SHA-512): the object tells. */
+  /**
+   * The running hash was lost to a restart or another replica (or nobody kept a SHA-512): the object tells. Before it is held
+   * against the client, a store that may have answered with other bytes is asked once more.
+   */
   private async reread(
-    objectKey: string,
+    object: Pick<FinishedLayer, 'objectKey' | 'sizeBytes'>,
+    withSha512: boolean,
+    wanted: Digest[],
+  ): Promise<{ sha256: string; sha512: string | null }> {
+    const first = await this.digestsOf(object, withSha512);
+    if (matches(wanted, first)) return first;
+    const second = await this.digestsOf(object, withSha512);
+    if (first.sha256 === second.sha256 || matches(wanted, second)) return second;
+    throw RegistryError.unavailable(new Error(`The store gave different bytes for ${object.objectKey}`));
+  }
+
+  private async digestsOf(
+    { objectKey, sizeBytes }: Pick<FinishedLayer, 'objectKey' | 'sizeBytes'>,
     withSha512: boolean,
   ): Promise<{ sha256: string; sha512: string | null }> {
     const sha256 = createHash('sha256');
     const sha512 = withSha512 ? createHash('sha512') : null;
-    for await (const chunk of await this.store.read(objectKey)) {
+    for await (const chunk of await this.store.read(objectKey, undefined, sizeBytes)) {
       sha256.update(chunk as Buffer);
       sha512?.update(chunk as Buffer);
     }
@@ -180,6 +218,11 @@ export class CompletionsService {
     if (!matches(digests, done)) throw RegistryError.uploadNotFound(uploadId, ...named(repository));
     return done;
   }
+}
+
+/** The staged bytes are not in the store any more. */
+function isGone(error: unknown): boolean {
+  return error instanceof RegistryError && error.code === 'UploadNotFound';
 }
 
 function wants(digests: Digest[], algorithm: string): boolean {

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { isUnavailable } from '../../../database/database-errors.js';
 import type { ByteRange } from '../../../domain/byte-range.js';
 import { rangeLength } from '../../../domain/byte-range.js';
 import { RegistryError } from '../../../domain/registry-error.js';
@@ -8,7 +9,7 @@ import type { IncomingBytes } from './incoming-bytes.js';
 import { assertNext, isUploadId, positionOf, type Upload } from './upload.js';
 import { UploadLeases } from './upload-leases.js';
 import { UploadStaging } from './upload-staging.js';
-import { UploadsRepository } from './uploads.repository.js';
+import { type AppendRecord, UploadsRepository } from './uploads.repository.js';
 
 /** Upload sessions: one state machine behind both doors. Completing them is in `completions.service.ts`. */
 @Injectable()
@@ -122,7 +123,7 @@ export class UploadsService {
       const tailStored = appended.staged !== upload.staged;
       const newTail = tailStored ? joined(appended.rest) : joined(skip(appended.rest, upload.tailBytes));
       const digests = feed?.digests();
-      const recorded = await this.uploads.record(upload, {
+      const recorded = await this.record(repository, upload, {
         offsetBytes,
         staged: appended.staged,
         tailStored,
@@ -139,6 +140,22 @@ export class UploadsService {
       this.staging.recorded(upload, staging);
       return offsetBytes;
     });
+  }
+
+  /**
+   * A reply that was lost on its way may be that of a record that was made. While the lease is ours, nobody else can have moved
+   * the offset, so where it stands tells.
+   */
+  private async record(repository: Repository, upload: Upload, next: AppendRecord): Promise<boolean> {
+    try {
+      return await this.uploads.record(upload, next);
+    } catch (error) {
+      if (!isUnavailable(error)) throw error;
+      const offset = await this.uploads.offset(repository, upload.id).catch(() => null);
+      if (offset !== next.offsetBytes || !this.leases.isFresh(upload)) throw error;
+      upload.lease = null;
+      return true;
+    }
   }
 }
 
