@@ -9,6 +9,7 @@ import { Authenticator } from './identity/authentication/authenticator.js';
 import { registerEarlyAuthentication } from './identity/authentication/early-authentication.js';
 import { registerRequestId } from './observability/request-id.js';
 import { RequestLog } from './observability/request-log.js';
+import { limitConnections } from './protocols/connection-limits.js';
 import { registerBodyParsers } from './protocols/body-parsers.js';
 import { fastifyOptions } from './protocols/http-server-options.js';
 
@@ -33,6 +34,7 @@ export async function createApplication(config: Config): Promise<Application> {
   });
   app.useLogger(app.get(Logger));
   const instance = adapter.getInstance();
+  limitConnections(instance, config.STOWAGE_MAX_CONNECTIONS);
   // The order matters: name a request, follow it, make its body harmless, and only then refuse it.
   registerRequestId(instance);
   app.get(RequestLog).register(instance);

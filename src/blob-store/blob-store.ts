@@ -14,6 +14,8 @@ export interface AppendSource {
   bytes: AsyncIterable<Buffer>;
   /** The bytes are in memory and accounted for already; the driver need not reserve any for them. */
   inMemory: boolean;
+  /** Ends the source, which must fail with the reason, when its client is too slow for the memory it takes. */
+  abandon?: (reason: Error) => void;
 }
 
 export interface AppendContext {

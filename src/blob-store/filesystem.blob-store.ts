@@ -47,10 +47,13 @@ const WRITE_BYTES = 1024 * 1024;
 const MIN_FILE_BYTES = 64 * 1024;
 /** Read at once; the default of 64 KiB spends more time between reads than reading. */
 const READ_BYTES = 512 * 1024;
+/** Held by all appends together until they are written; beyond that every chunk is written as it comes. Bytes. */
+const MOST_BATCHED_BYTES = 64 * 1024 * 1024;
 
 export class FilesystemBlobStore implements BlobStore {
   private readonly stagedRoot: string;
   private readonly blobRoot: string;
+  private batchedBytes = 0;
 
   /** @param root absolute folder; created if absent */
   constructor(private readonly root: string) {
@@ -225,14 +228,16 @@ export class FilesystemBlobStore implements BlobStore {
         pending = behind(pending, bytesWritten);
       }
       batch = [];
+      this.batchedBytes -= batchBytes;
       batchBytes = 0;
     };
     try {
       for await (const chunk of bytes) {
         batch.push(chunk);
         batchBytes += chunk.length;
+        this.batchedBytes += chunk.length;
         size += chunk.length;
-        if (batchBytes >= WRITE_BYTES) await flush();
+        if (batchBytes >= WRITE_BYTES || this.batchedBytes > MOST_BATCHED_BYTES) await flush();
       }
       await flush();
       await file.datasync();
@@ -241,6 +246,8 @@ export class FilesystemBlobStore implements BlobStore {
     } catch (error) {
       await file.close().catch(() => undefined);
       throw error;
+    } finally {
+      this.batchedBytes -= batchBytes;
     }
   }
 }

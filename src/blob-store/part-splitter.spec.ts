@@ -164,7 +164,7 @@ describe('the part splitter', () => {
     const gone = new AbortController();
     const context = { signal: gone.signal, takePartNumbers: async () => 1 };
     const send = async () => ({ n: 1, etag: '', size: 0, crc32: '' });
-    const split = new PartSplitter(budget, context, send).split({ bytes: views([1]), inMemory: false });
+    const split = new PartSplitter(budget, context, send).split({ bytes: views([70_000]), inMemory: false });
     gone.abort(new Error('gone'));
     await expect(split).rejects.toThrow('gone');
     other.release();

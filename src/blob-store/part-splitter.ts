@@ -8,6 +8,8 @@ export const MIN_PART_BYTES = 5 * MEBIBYTE;
 const TARGET_PART_BYTES = 16 * MEBIBYTE;
 const PARTS_IN_FLIGHT = 3;
 const GROWTH_BYTES = MEBIBYTE;
+/** Held before memory is asked for: who sends no more than this keeps nobody waiting. */
+const FIRST_BYTES = 64 * 1024;
 /** Part numbers taken at once while streaming: one statement per so many parts, which also renews the lease. */
 const PART_NUMBERS = 8;
 
@@ -40,6 +42,7 @@ export class PartSplitter {
   private readonly inFlight = new Set<Promise<unknown>>();
   private pending: Buffer[] = [];
   private pendingBytes = 0;
+  private inFlightBytes = 0;
   private numbers = { next: 0, left: 0 };
 
   constructor(
@@ -49,16 +52,21 @@ export class PartSplitter {
   ) {}
 
   async split(source: AppendSource): Promise<Split> {
-    const memory = source.inMemory ? null : await this.budget.reserve(MIN_PART_BYTES, this.context.signal);
-    let room = MIN_PART_BYTES;
+    let memory: Reservation | null = null;
     try {
       for await (const chunk of source.bytes) {
+        memory?.arrived(chunk.length);
         this.pending.push(chunk);
         this.pendingBytes += chunk.length;
-        if (memory && this.pendingBytes > room) room = await this.makeRoom(memory, room);
+        if (!source.inMemory && this.pendingBytes > FIRST_BYTES) {
+          memory ??= await this.reserve(source);
+          await this.makeRoom(memory);
+        }
         while (this.pendingBytes >= TARGET_PART_BYTES + MIN_PART_BYTES)
-          room -= await this.cut(TARGET_PART_BYTES, memory);
+          await this.cut(TARGET_PART_BYTES, memory);
+        memory?.await();
       }
+      memory?.filled();
       if (this.pendingBytes >= MIN_PART_BYTES) await this.cut(this.pendingBytes, memory);
       const parts = await Promise.all(this.parts);
       return { parts, rest: this.pending, restBytes: this.pendingBytes };
@@ -70,29 +78,39 @@ export class PartSplitter {
     }
   }
 
-  /** Grows by what is free at once; else sends what it has as a smaller part and waits until that is gone. */
-  private async makeRoom(memory: Reservation, room: number): Promise<number> {
-    const growth = Math.max(GROWTH_BYTES, this.pendingBytes - room);
-    if (memory.tryGrow(growth)) return room + growth;
-    await this.cut(this.pendingBytes, null);
-    await Promise.all(this.inFlight);
-    return room;
+  private async reserve({ abandon }: AppendSource): Promise<Reservation> {
+    const memory = await this.budget.reserve(MIN_PART_BYTES, this.context.signal);
+    if (abandon) memory.usedFor({ usedBytes: () => this.pendingBytes + this.inFlightBytes, end: abandon });
+    return memory;
   }
 
-  /** @returns the bytes that left `pending` with a reservation of their own */
-  private async cut(bytes: number, memory: Reservation | null): Promise<number> {
+  /**
+   * Grows by what is free at once; else sends what it has as a smaller part and waits until that is gone. Too little for a
+   * part waits for memory, which only a client that was slow has to.
+   */
+  private async makeRoom(memory: Reservation): Promise<void> {
+    const missing = this.pendingBytes + this.inFlightBytes - memory.bytes;
+    if (missing <= 0 || memory.tryGrow(Math.max(GROWTH_BYTES, missing))) return;
+    if (this.pendingBytes < MIN_PART_BYTES) return memory.catchUp(this.context.signal);
+    await this.cut(this.pendingBytes, null);
+    await Promise.all(this.inFlight);
+  }
+
+  /** @param memory gives back the bytes once they are in the store */
+  private async cut(bytes: number, memory: Reservation | null): Promise<void> {
     while (this.inFlight.size >= PARTS_IN_FLIGHT) await Promise.race(this.inFlight);
     const part = this.takePending(bytes);
+    this.inFlightBytes += bytes;
     const partNumber = await this.nextPartNumber();
     if (this.parts.length === 0) await this.beforeFirstPart?.();
     const sent = this.send(part, partNumber).finally(() => {
       this.inFlight.delete(sent);
+      this.inFlightBytes -= bytes;
       memory?.shrink(bytes);
     });
     sent.catch(() => undefined);
     this.inFlight.add(sent);
     this.parts.push(sent);
-    return memory ? bytes : 0;
   }
 
   /** Takes exactly `bytes` from the front; a chunk on the border is split in place, not copied. */

@@ -128,6 +128,15 @@ export const environment = z.object({
     .min(64 * MEBIBYTE, 'must be at least 67108864')
     .default(160 * MEBIBYTE)
     .describe('Most layer bytes held in memory by one process; further uploads wait. Bytes.'),
+  STOWAGE_MAX_CONNECTIONS: z.coerce
+    .number()
+    .int()
+    .min(64)
+    .max(1_000_000)
+    .default(4_000)
+    .describe(
+      'Most client connections of one process, at most half of the files it may open; beyond that the longest idle one is closed for a new one.',
+    ),
   STOWAGE_UPLOAD_EXPIRY_HOURS: z.coerce
     .number()
     .positive()

@@ -2,21 +2,20 @@ import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ByteBudget, Reservation } from '../blob-store/byte-budget.js';
+import { CompactChunks } from '../blob-store/compact-chunks.js';
 import { silenceGuard } from './body-silence.js';
 import { type EcrBody, emptyEcrBody } from './ecr/ecr-body.js';
 import type { EcrRouteConfig } from './ecr/ecr-operation.decorator.js';
 import { readLayerPartBody } from './ecr/part-body.js';
 import { serialization } from './ecr/read-input.js';
 import type { OciRouteConfig } from './oci/oci-route.decorator.js';
-import { readBody } from './read-body.js';
-import { frontEndError } from './wire-error.js';
+import { readIntoMemory } from './read-body.js';
+import { drainAtMost } from './unread-body.js';
 
 /** Most bytes of a document at the ECR door; the largest is a PutImage whose manifest of 4 MiB is escaped. */
 const MAX_DOCUMENT_BYTES = 16 * 1024 * 1024;
 /** Most bytes of a manifest: ECR's ImageManifest, and what the distribution specification asks registries to take. */
 export const MAX_MANIFEST_BYTES = 4_194_304;
-/** Smaller bodies are not worth an entry in the budget. Bytes. */
-const UNBUDGETED_BYTES = 256 * 1024;
 /** Milliseconds without a byte of the body after which a client is taken for lost. */
 const BODY_SILENCE = 60_000;
 
@@ -32,8 +31,9 @@ export function registerBodyParsers(
 ): void {
   const guard = silenceGuard(silence);
   const responses = new WeakMap<IncomingMessage, ServerResponse>();
-  const hold = (request: FastifyRequest, reservation: Reservation): void =>
-    releaseWithResponse(responses.get(request.raw), reservation);
+  const hold = (request: FastifyRequest, reservation: Reservation | null): void => {
+    if (reservation) releaseWithResponse(responses.get(request.raw), reservation);
+  };
   instance.removeAllContentTypeParsers();
   instance.addHook('onRequest', (request, reply, done) => {
     // A client that goes away while nobody reads raises an error that would otherwise end the process.
@@ -59,13 +59,23 @@ export function registerBodyParsers(
       return body;
     }
     const limit = config.door === 'oci' ? MAX_MANIFEST_BYTES : MAX_DOCUMENT_BYTES;
-    if (contentLength !== undefined && contentLength > limit) throw frontEndError('RequestEntityTooLarge');
-    if ((contentLength ?? limit) > UNBUDGETED_BYTES)
-      hold(request, await budget.reserve(contentLength ?? limit, signal));
+    const compact = new CompactChunks();
     const chunks: Buffer[] = [];
-    await readBody(payload, { contentLength, limit, signal }, (chunk) => void chunks.push(chunk));
+    const reservation = await readIntoMemory(
+      payload,
+      { contentLength, limit, signal },
+      { budget, bytes: contentLength ?? limit, perByte: 1 },
+      (chunk) => void chunks.push(...compact.add(chunk)),
+    );
+    hold(request, reservation);
+    chunks.push(...compact.rest());
     const bytes = Buffer.concat(chunks);
     return config.door === 'oci' ? bytes : parseDocument(bytes);
+  });
+  instance.addHook('onSend', (request, reply, payload, done) => {
+    // Not every route reads the body it gets.
+    if (responses.has(request.raw)) drainAtMost(request.raw, reply.raw);
+    done(null, payload);
   });
   instance.addHook('preValidation', (request, _reply, done) => {
     const config = request.routeOptions.config as Partial<EcrRouteConfig>;

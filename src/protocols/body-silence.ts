@@ -8,6 +8,9 @@ export interface SilenceGuard {
   signalOf(request: IncomingMessage): AbortSignal;
 }
 
+/** Bytes a second that a body must bring on average. A modem brings more; what is slower holds a connection for ever. */
+const LEAST_RATE = 1024;
+
 interface Watch {
   controller: AbortController;
   /** Whether somebody reads the body under the signal and will answer. */
@@ -15,10 +18,10 @@ interface Watch {
 }
 
 /**
- * Ends requests whose client stopped sending in the middle of the body, which otherwise hold a connection for ever: there
- * is no limit for a whole request, since a layer may take hours. Silence is only the client's fault while everything it
- * sent has been read; a body that waits for us is left alone.
- * @param silence milliseconds
+ * Ends requests whose client stopped sending in the middle of the body, or all but stopped, which otherwise hold a connection
+ * for ever: there is no limit for a whole request, since a layer may take hours. Silence is only the client's fault while
+ * everything it sent has been read; a body that waits for us is left alone.
+ * @param silence milliseconds, over which the client must keep up the least rate
  */
 export function silenceGuard(silence: number): SilenceGuard {
   const watches = new WeakMap<IncomingMessage, Watch>();
@@ -30,11 +33,12 @@ export function silenceGuard(silence: number): SilenceGuard {
   return {
     watch(request) {
       const watch = watchOf(request);
+      const least = (LEAST_RATE * silence) / 1000;
       let received = request.socket.bytesRead;
       let heardAt = performance.now();
       const timer = setInterval(() => {
         if (request.complete) return clearInterval(timer);
-        if (request.socket.bytesRead !== received || request.readableLength > 0) {
+        if (request.socket.bytesRead - received >= least || request.readableLength > 0) {
           received = request.socket.bytesRead;
           heardAt = performance.now();
         } else if (performance.now() - heardAt >= silence) {

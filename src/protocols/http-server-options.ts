@@ -3,6 +3,7 @@ import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { ConnectionError, FastifyHttpOptions } from 'fastify';
 import type { RegistryError } from '../domain/registry-error.js';
+import { RequestMessage } from './request-message.js';
 import { routeAddress } from './route-address.js';
 import { frontEndError, renderError, type WireRequest } from './wire-error.js';
 import { answerWithError } from './wire-error.filter.js';
@@ -37,6 +38,7 @@ export function fastifyOptions() {
       maxHeaderSize: MAX_HEADER_BYTES,
       headersTimeout: HEADERS_TIMEOUT,
       connectionsCheckingInterval: 5_000,
+      IncomingMessage: RequestMessage,
     },
     genReqId: () => randomUUID(),
     requestIdHeader: false,

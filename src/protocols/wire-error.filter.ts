@@ -1,5 +1,6 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, Logger } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { drainAtMost } from './unread-body.js';
 import { asRegistryError, renderError, type WireRequest } from './wire-error.js';
 import { ERROR_TABLE } from './error-table.js';
 
@@ -13,8 +14,6 @@ export class WireErrorFilter implements ExceptionFilter {
 }
 
 const logger = new Logger('WireError');
-/** Bytes of a refused body that are still read. */
-const MOST_DRAINED_BYTES = 8 * 1024 * 1024;
 
 /** Also for Fastify's `frameworkErrors`, which are raised before Nest knows of the request. */
 export function answerWithError(thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
@@ -32,23 +31,9 @@ export function answerWithError(thrown: unknown, request: FastifyRequest, reply:
   for (const stale of ['content-length', 'content-range', 'etag', 'docker-content-digest'])
     void reply.removeHeader(stale);
   void reply.status(status).headers(headers);
-  if (!request.raw.complete) drainAtMost(request, reply);
+  drainAtMost(request.raw, reply.raw);
   // Never a string: Fastify would append a charset to the content type.
   void reply.send(wire.method === 'HEAD' ? undefined : body);
-}
-
-/**
- * Reads on a little after a refusal, so that the client finds the answer instead of a reset, and hangs up on one that keeps
- * sending: the rest of a layer is not worth its bandwidth.
- */
-function drainAtMost({ raw }: FastifyRequest, reply: FastifyReply): void {
-  reply.raw.once('finish', () => {
-    let drained = 0;
-    raw.on('data', (chunk: Buffer) => {
-      drained += chunk.length;
-      if (drained > MOST_DRAINED_BYTES) raw.socket.destroy();
-    });
-  });
 }
 
 export function wireRequest(request: FastifyRequest): WireRequest {

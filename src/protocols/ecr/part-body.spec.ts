@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { createHash } from 'node:crypto';
 import { PassThrough, Readable } from 'node:stream';
+import { setImmediate as turn } from 'node:timers/promises';
 import { ByteBudget } from '../../blob-store/byte-budget.js';
 import { RegistryError } from '../../domain/registry-error.js';
 import { MAX_PART_BODY_BYTES, MAX_PART_BYTES, readLayerPartBody } from './part-body.js';
@@ -31,7 +32,7 @@ async function read(text: string | Buffer, cuts: number[] = [], announce = true)
     never,
   );
   expect(body.payloadSha256).toBe(sha256(bytes));
-  reservation.release();
+  reservation?.release();
   expect(budget.heldBytes).toBe(0);
   return body;
 }
@@ -233,19 +234,41 @@ describe('readLayerPartBody', () => {
     expect(budget.heldBytes).toBe(0);
   });
 
-  it('reserves its bytes before it reads, and stops waiting for them when told to', async () => {
-    const budget = new ByteBudget(64);
-    const other = await budget.reserve(64);
-    const stream = new PassThrough();
-    stream.write('{');
+  it('asks for memory once there is more than a little to read, and stops waiting for it when told to', async () => {
+    const budget = new ByteBudget(1_000_000);
+    const other = await budget.reserve(1_000_000);
+    const stream = new PassThrough({ highWaterMark: 1_000_000 });
     const controller = new AbortController();
-    const reading = readLayerPartBody(stream, 40, budget, controller.signal);
-    await new Promise(setImmediate);
-    expect(stream.readableLength).toBe(1);
+    const reading = readLayerPartBody(stream, 400_000, budget, controller.signal);
+    stream.write(`{"layerPartBlob":"${'A'.repeat(40_000)}`);
+    await turn();
+    expect(budget.waitingRequests).toBe(0);
+    stream.write('A'.repeat(40_000));
+    stream.write('A'.repeat(40_000));
+    await turn();
+    expect(budget.waitingRequests).toBe(1);
+    expect(stream.readableLength).toBe(40_000);
     controller.abort(new RegistryError('RequestTimeout', 'silence'));
     await expect(reading).rejects.toMatchObject({ code: 'RequestTimeout' });
     other.release();
-    expect(budget.heldBytes).toBe(0);
+    await turn();
+    expect([budget.heldBytes, budget.waitingRequests]).toEqual([0, 0]);
     expect(stream.destroyed).toBe(false);
+  });
+
+  it('takes a part whose last byte came while it waited for memory', async () => {
+    const budget = new ByteBudget(1_000_000);
+    const other = await budget.reserve(1_000_000);
+    const part = Buffer.alloc(300_000, 7);
+    const text = `{"layerPartBlob":"${part.toString('base64')}"}`;
+    const stream = Readable.from([Buffer.from(text)], { objectMode: false });
+    const reading = readLayerPartBody(stream, text.length, budget, never);
+    await turn();
+    await turn();
+    expect(budget.waitingRequests).toBe(1);
+    other.release();
+    const { body, reservation } = await reading;
+    expect(body.layerPart?.bytes.equals(part)).toBe(true);
+    expect(reservation?.bytes).toBe(part.length);
   });
 });

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import type { ByteBudget, Reservation } from '../../blob-store/byte-budget.js';
 import { RegistryError } from '../../domain/registry-error.js';
-import { readBody } from '../read-body.js';
+import { readIntoMemory } from '../read-body.js';
 import { frontEndError } from '../wire-error.js';
 import { Base64Sink } from './base64-sink.js';
 import type { EcrBody } from './ecr-body.js';
@@ -22,10 +22,10 @@ export const MAX_PART_BODY_BYTES = 64 * 1024 * 1024;
 /**
  * Reads the body of an UploadLayerPart in one pass over the socket's chunks: hashes the body, decodes the part and hashes
  * the decoded bytes. The text of the part is never held, so a part costs its own size in memory and nothing more; room for
- * that is taken from the budget before the first byte is read.
+ * that is taken from the budget after the first few bytes.
  * @param contentLength bytes announced, or undefined for a chunked body
- * @returns the body, what is wrong with its content told as its `fault`, and the reservation, which the caller must release
- *   once the part is no longer needed
+ * @returns the body, what is wrong with its content told as its `fault`, and the reservation, if the part is large enough for
+ *   one, which the caller must release once the part is no longer needed
  * @throws RegistryError for a body that is too large or cut short, or the signal's reason; nothing is reserved then
  */
 export async function readLayerPartBody(
@@ -33,26 +33,25 @@ export async function readLayerPartBody(
   contentLength: number | undefined,
   budget: ByteBudget,
   signal: AbortSignal,
-): Promise<{ body: EcrBody; reservation: Reservation }> {
+): Promise<{ body: EcrBody; reservation: Reservation | null }> {
   if (contentLength !== undefined && contentLength > MAX_PART_BODY_BYTES)
     throw frontEndError('RequestEntityTooLarge');
   const capacity = Math.min(MAX_PART_BYTES, Math.floor(((contentLength ?? Infinity) * 3) / 4));
-  const reservation = await budget.reserve(capacity, signal);
-  try {
-    const raw = createHash('sha256');
-    const sink = new Base64Sink(capacity);
-    const scanner = new PartScanner((characters) => sink.write(characters));
-    await readBody(stream, { contentLength, limit: MAX_PART_BODY_BYTES, signal }, (chunk) => {
+  const raw = createHash('sha256');
+  let sink: Base64Sink | undefined;
+  const scanner = new PartScanner((characters) => (sink ??= new Base64Sink(capacity)).write(characters));
+  const reservation = await readIntoMemory(
+    stream,
+    { contentLength, limit: MAX_PART_BODY_BYTES, signal },
+    { budget, bytes: capacity, perByte: 3 / 4 },
+    (chunk) => {
       raw.update(chunk);
       scanner.write(chunk);
-    });
-    const body = assemble(raw.digest('hex'), scanner, sink);
-    reservation.shrink(capacity - (body.layerPart?.bytes.length ?? 0));
-    return { body, reservation };
-  } catch (error) {
-    reservation.release();
-    throw error;
-  }
+    },
+  );
+  const body = assemble(raw.digest('hex'), scanner, sink ?? new Base64Sink(0));
+  reservation?.shrink(capacity - (body.layerPart?.bytes.length ?? 0));
+  return { body, reservation };
 }
 
 function assemble(payloadSha256: string, scanner: PartScanner, sink: Base64Sink): EcrBody {

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import { CompactChunks } from '../../../blob-store/compact-chunks.js';
 import { RegistryError } from '../../../domain/registry-error.js';
 
 /** Layer bytes on their way in. */
@@ -21,6 +22,7 @@ export async function* receive(
   onChunk: (chunk: Buffer) => void,
 ): AsyncGenerator<Buffer> {
   const { source, announcedBytes } = incoming;
+  const compact = new CompactChunks();
   let received = 0;
   for await (const chunk of Buffer.isBuffer(source) ? wholeOf(source) : chunksOf(source)) {
     received += chunk.length;
@@ -28,8 +30,10 @@ export async function* receive(
     if (maxBytes !== null && received > maxBytes)
       throw RegistryError.limitExceeded('The layer exceeds the maximum allowed layer size');
     onChunk(chunk);
-    yield chunk;
+    if (compact.isFit(chunk)) yield chunk;
+    else for (const piece of compact.add(chunk)) yield piece;
   }
+  for (const piece of compact.rest()) yield piece;
   if (announcedBytes !== undefined && received !== announcedBytes) throw sizeInvalid(announcedBytes);
 }
 

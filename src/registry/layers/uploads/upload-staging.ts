@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { Inject, Injectable } from '@nestjs/common';
 import {
   type AppendContext,
@@ -19,6 +20,10 @@ export interface Staging {
   newBytes: number;
   /** Null when the running hash of the upload is not here. */
   feed: DigestFeed | null;
+}
+
+function abandonment(source: Readable): (reason: Error) => void {
+  return (reason) => void source.destroy(reason);
 }
 
 /** Moves bytes of an upload to the store, hashing them on their way. */
@@ -54,7 +59,9 @@ export class UploadStaging {
     try {
       const appended = await this.store.append(
         upload.staged,
-        { bytes, inMemory: Buffer.isBuffer(body.source) },
+        Buffer.isBuffer(body.source)
+          ? { bytes, inMemory: true }
+          : { bytes, inMemory: false, abandon: abandonment(body.source) },
         context,
       );
       return { appended, newBytes, feed };
