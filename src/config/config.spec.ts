@@ -61,6 +61,19 @@ describe('the configuration', () => {
     });
   });
 
+  it('reads the undelete window with a unit, or in hours', () => {
+    const seconds = (window: string): number =>
+      loadConfig({ STOWAGE_UNDELETE_WINDOW: window }).undeleteSeconds;
+    expect(loadConfig({}).undeleteSeconds).toBe(86_400);
+    expect(['0', '90s', '15m', '24h', '7d', '36', '1.5h'].map(seconds)).toEqual([
+      0, 90, 900, 86_400, 604_800, 129_600, 5_400,
+    ]);
+    for (const fault of ['-1h', '1w', 'h', '1 h', '1e3', '12345678'])
+      expect(faultsOf({ STOWAGE_UNDELETE_WINDOW: fault })).toEqual([
+        expect.stringMatching(/^STOWAGE_UNDELETE_WINDOW must be 0 or a number of hours, or a number with/),
+      ]);
+  });
+
   it('names every fault at once, each with its variable', () => {
     const faults = faultsOf({
       STOWAGE_PORT: 'http',

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import { DURATION, secondsOf } from './duration.js';
 
 /** Thrown at start with every fault of the environment at once. */
 export class ConfigError extends Error {
@@ -142,11 +143,31 @@ export const environment = z.object({
     .positive()
     .default(24)
     .describe('An upload without a new byte for so long expires. Hours.'),
+  STOWAGE_UNREFERENCED_LAYER_HOURS: z.coerce
+    .number()
+    .positive()
+    .max(87_600)
+    .default(24)
+    .describe('A layer no image of its repository references leaves the repository after so long. Hours.'),
+  STOWAGE_UNDELETE_WINDOW: z
+    .string()
+    .regex(
+      DURATION,
+      'must be 0 or a number of hours, or a number with s, m, h or d behind it, like 24h or 7d',
+    )
+    .default('24h')
+    .describe('How long a deleted image can be brought back, like `24h` or `7d`; `0`: not at all.'),
   STOWAGE_ORPHAN_GRACE_HOURS: z.coerce
     .number()
     .positive()
     .default(24)
     .describe('Stored objects without a record are removed once they are so old. Hours.'),
+  STOWAGE_COLLECT_OBJECTS_PER_SECOND: z.coerce
+    .number()
+    .positive()
+    .max(100_000)
+    .default(200)
+    .describe('Layers and stored objects the collector removes in one second, at most.'),
   STOWAGE_SHUTDOWN_SECONDS: z.coerce
     .number()
     .min(0)
@@ -187,6 +208,10 @@ export interface Config extends Environment {
   readonly dataDir: string;
   readonly rootKey: { accessKeyId: string; secretAccessKey: string } | null;
   readonly s3: S3Settings | null;
+  /** STOWAGE_UNDELETE_WINDOW in seconds; 0: deleted images are gone at once. */
+  readonly undeleteSeconds: number;
+  /** True for the service; false for a command, which opens no port, runs no job and may work beside the service. */
+  readonly serves: boolean;
 }
 
 export interface S3Settings {
@@ -230,6 +255,8 @@ export function loadConfig(env: NodeJS.ProcessEnv = process.env): Config {
     dataDir: resolve(values.STOWAGE_DATA_DIR),
     rootKey: accessKeyId && secretAccessKey ? { accessKeyId, secretAccessKey } : null,
     s3: s3Settings(values),
+    undeleteSeconds: secondsOf(values.STOWAGE_UNDELETE_WINDOW),
+    serves: true,
   });
 }
 

@@ -4,7 +4,7 @@ import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import pg from 'pg';
+import type pg from 'pg';
 import { lockDataDir, type DataDirLock } from './data-dir-lock.js';
 import {
   chownTo,
@@ -16,7 +16,8 @@ import {
   type Launcher,
   type PostgresBinaries,
 } from './postgres-binaries.js';
-import { initialise, USER } from './postgres-data.js';
+import { connectionUrl, DATABASE, START_PATIENCE_MS, withClient } from './postgres-connection.js';
+import { initialise } from './postgres-data.js';
 import { endLeftovers } from './postgres-processes.js';
 
 export interface EmbeddedPostgres {
@@ -32,13 +33,12 @@ export interface EmbeddedPostgresOptions {
   maxConnections?: number;
   /** Told when the server died by itself and is started anew. */
   log?: (message: string) => void;
+  /** How long a predecessor on the same folder may take to go away. */
+  lockPatienceMs?: number;
 }
 
-const DATABASE = 'stowage';
 const SOCKET = '.s.PGSQL.5432';
-/** A predecessor on the same folder may be on its way out. */
 const LOCK_PATIENCE_MS = 5_000;
-const START_PATIENCE_MS = 120_000;
 const STOP_PATIENCE_MS = 15_000;
 const POLL_MS = 20;
 const LONGEST_SOCKET_PATH = process.platform === 'linux' ? 107 : 103;
@@ -58,7 +58,7 @@ export async function startEmbeddedPostgres(
   const home = join(folder, 'postgres');
   const owner = postgresOwner(home);
   if (owner && created) fs.chmodSync(folder, 0o755); // a strict umask would close it to him
-  const lock = await lockDataDir(folder, LOCK_PATIENCE_MS);
+  const lock = await lockDataDir(folder, options.lockPatienceMs ?? LOCK_PATIENCE_MS);
   try {
     const binaries = findPostgresBinaries();
     const launcher = launcherFor(owner, [binaries.postgres, home]);
@@ -198,18 +198,8 @@ class Server implements EmbeddedPostgres {
     });
   }
 
-  private async inDatabase(database: string, work: (client: pg.Client) => Promise<void>): Promise<void> {
-    const client = new pg.Client({
-      connectionString: this.urlOf(database),
-      connectionTimeoutMillis: START_PATIENCE_MS,
-    });
-    client.on('error', () => undefined); // also reported by the query or the connect that fails
-    try {
-      await client.connect();
-      await work(client);
-    } finally {
-      await client.end();
-    }
+  private inDatabase(database: string, work: (client: pg.Client) => Promise<unknown>): Promise<void> {
+    return withClient(this.urlOf(database), work);
   }
 
   private arguments(): string[] {
@@ -246,8 +236,7 @@ class Server implements EmbeddedPostgres {
   }
 
   private urlOf(database: string): string {
-    const password = fs.readFileSync(join(this.home, 'password'), 'utf8');
-    return `postgresql://${USER}:${password}@localhost/${database}?host=${encodeURIComponent(this.socketFolder)}`;
+    return connectionUrl(this.home, this.socketFolder, database);
   }
 }
 

@@ -2,6 +2,7 @@ import { Logger } from '@nestjs/common';
 import type { Config } from '../config/config.js';
 import { waitFor } from '../config/startup-patience.js';
 import { startEmbeddedPostgres } from './embedded-postgres.js';
+import { joinEmbeddedPostgres } from './join-embedded-postgres.js';
 import { applyMigrations } from './migrate.js';
 
 /** Connections beside Prisma's own pool: the job queue's, migrations, an operator's. */
@@ -33,10 +34,13 @@ export class PostgresServer {
   }
 
   private static async startEmbedded(config: Config, logger: Logger): Promise<PostgresServer> {
-    const embedded = await startEmbeddedPostgres(config.dataDir, {
+    const options = {
       maxConnections: config.STOWAGE_DATABASE_CONNECTIONS + SPARE_CONNECTIONS,
-      log: (message) => logger.error(message),
-    });
+      log: (message: string) => logger.error(message),
+    };
+    const embedded = config.serves
+      ? await startEmbeddedPostgres(config.dataDir, options)
+      : await joinEmbeddedPostgres(config.dataDir, options);
     return new PostgresServer(embedded.url, () => embedded.stop());
   }
 }

@@ -50,6 +50,7 @@ export class JobsRunner implements OnApplicationBootstrap, BeforeApplicationShut
   ) {}
 
   async onApplicationBootstrap(): Promise<void> {
+    if (!this.config.serves) return;
     this.pool = this.openPool();
     const options = { pgPool: this.pool, logger: this.workerLogger() };
     await runMigrations(options);

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { ByteBudget } from '../blob-store/byte-budget.js';
@@ -15,6 +16,9 @@ export interface RequestMeasure {
 
 /** Seconds; the upper ones are for layers. */
 const DURATION_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800];
+
+/** What a database that does not answer may delay the other figures. */
+const READ_PATIENCE_MS = 1_000;
 
 /** Everything `/metrics` shows, in a registry of its own: several applications may live in one process. */
 @Injectable()
@@ -66,6 +70,31 @@ export class Metrics {
         this.set(await read());
       },
     });
+  }
+
+  /** For other parts: values by label, read whenever somebody looks. Unknown while the reading fails or takes too long. */
+  gauges(name: string, help: string, label: string, read: () => Promise<Record<string, number>>): void {
+    new Gauge({
+      name,
+      help,
+      labelNames: [label],
+      registers: [this.registry],
+      async collect() {
+        const late = sleep(READ_PATIENCE_MS, null, { ref: false });
+        const values = await Promise.race([read().catch(() => null), late]);
+        this.reset();
+        for (const [labelled, value] of Object.entries(values ?? {})) this.set({ [label]: labelled }, value);
+      },
+    });
+  }
+
+  /** For other parts: something that only grows. */
+  counter<Label extends string = never>(
+    name: string,
+    help: string,
+    labelNames: Label[] = [],
+  ): Counter<Label> {
+    return new Counter({ name, help, labelNames, registers: [this.registry] });
   }
 
   requestBegan(): void {

@@ -38,6 +38,7 @@ export class OperatorServer implements OnApplicationBootstrap, OnApplicationShut
 
   /** @throws when the port is taken */
   async onApplicationBootstrap(): Promise<void> {
+    if (!this.config.serves) return;
     this.url = await this.server.listen({
       host: this.config.STOWAGE_OPERATOR_HOST,
       port: this.config.STOWAGE_OPERATOR_PORT,

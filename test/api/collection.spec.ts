@@ -5,18 +5,32 @@ import {
   UploadNotFoundException,
 } from '@aws-sdk/client-ecr';
 import { BLOB_STORE, type BlobStore, type StagedBlob } from '../../src/blob-store/blob-store.js';
-import { CONFIG, type Config } from '../../src/config/config.js';
 import { CollectionRepository } from '../../src/registry/layers/collection/collection.repository.js';
 import { CollectionService } from '../../src/registry/layers/collection/collection.service.js';
-import { type Blob, layer } from '../support/images.js';
-import { beginUpload, createRepository, MEBIBYTE, pushImage, pushLayer } from '../support/pushes.js';
+import {
+  age,
+  ageDoomed,
+  collectFully,
+  collectorWith,
+  impatientCollector,
+  objectOf,
+  objectsOf,
+  running,
+} from '../support/collecting.js';
+import { type Blob, imageManifest, layer } from '../support/images.js';
+import {
+  beginUpload,
+  createRepository,
+  MEBIBYTE,
+  pushImage,
+  pushLayer,
+  putImage,
+} from '../support/pushes.js';
 import { expectExactCounters } from '../support/recount.js';
 import { refusal } from '../support/refusal.js';
 import { startRegistry, type TestRegistry } from '../support/registry.js';
 import { describeEachStore } from '../support/stores.js';
 import { pull } from '../support/upload-doors.js';
-
-const running = new AbortController().signal;
 
 describeEachStore('The collection of garbage', (store) => {
   let registry: TestRegistry;
@@ -30,12 +44,7 @@ describeEachStore('The collection of garbage', (store) => {
     registry = await startRegistry({ store, config: { STOWAGE_ROLE: 'api' } });
     collection = registry.app.get(CollectionService, { strict: false });
     blobs = registry.app.get<BlobStore>(BLOB_STORE, { strict: false });
-    const config = registry.app.get<Config>(CONFIG, { strict: false });
-    impatient = new CollectionService(registry.app.get(CollectionRepository, { strict: false }), blobs, {
-      ...config,
-      STOWAGE_ORPHAN_GRACE_HOURS: -1,
-      STOWAGE_UPLOAD_EXPIRY_HOURS: -1,
-    });
+    impatient = impatientCollector(registry);
   });
   afterAll(() => registry?.close());
   beforeEach(async () => (repository = await createRepository(registry.ecr)));
@@ -47,27 +56,16 @@ describeEachStore('The collection of garbage', (store) => {
       takePartNumbers: async (count: number) => (next += count) - count,
     };
   };
-  const objects = async (): Promise<string[]> => {
-    const keys = [];
-    for await (const { key } of blobs.objects()) keys.push(key);
-    return keys;
-  };
   const isUnfinished = async (staged: StagedBlob): Promise<boolean> => {
     for await (const found of blobs.unfinished()) if (blobs.sameUnfinished(found.staged, staged)) return true;
     return false;
   };
-  const objectOf = async (blob: Blob): Promise<string | undefined> =>
-    (await registry.prisma.blob.findUnique({ where: { sha256: blob.digest.slice(7) } }))?.objectKey;
   const stagedOf = async (id: string): Promise<StagedBlob> =>
     (await registry.prisma.upload.findUniqueOrThrow({ where: { id } })).staged as StagedBlob;
   const ageUploads = (hours: number): Promise<number> =>
     registry.prisma
       .$executeRaw`UPDATE upload SET (created_at, touched_at) = (now() - make_interval(hours => ${hours}::int), now() - make_interval(hours => ${hours}::int))`;
-  const ageBlobs = (hours: number): Promise<number> =>
-    registry.prisma.$executeRaw`UPDATE blob SET created_at = now() - make_interval(hours => ${hours}::int)`;
   const begin = () => beginUpload(registry.ecr, repository);
-  const unlink = async ({ digest }: Blob, name = repository): Promise<number> =>
-    (await registry.fetchOci(`/v2/${name}/blobs/${digest}`, { method: 'DELETE' })).status;
   const expectWhole = async (name: string, blob: Blob): Promise<void> =>
     expect((await pull(registry, name, blob)).equals(blob.bytes)).toBe(true);
   const large = (seed: string): Blob => layer(6 * MEBIBYTE, `${store} ${seed}`);
@@ -126,48 +124,23 @@ describeEachStore('The collection of garbage', (store) => {
     await expectWhole(repository, blob);
   });
 
-  it('drops layers no repository sees once they are old, and no other', async () => {
-    const [seen, unseen, young] = [small('seen'), small('unseen'), small('young')];
-    const other = await createRepository(registry.ecr);
-    for (const blob of [seen, unseen, young]) await pushLayer(registry.ecr, repository, blob);
-    await pushLayer(registry.ecr, other, seen);
-    for (const blob of [seen, unseen, young]) expect(await unlink(blob)).toBe(202);
-    const [seenObject, unseenObject, youngObject] = await Promise.all([
-      objectOf(seen),
-      objectOf(unseen),
-      objectOf(young),
-    ]);
-    await ageBlobs(25);
-    await registry.prisma
-      .$executeRaw`UPDATE blob SET created_at = now() - interval '23 hours' WHERE object_key = ${youngObject}`;
-    await collection.collect(running);
-    const left = await objects();
-    expect([seenObject, unseenObject, youngObject].map((key) => left.includes(key!))).toEqual([
-      true,
-      false,
-      true,
-    ]);
-    await expectWhole(other, seen);
-    await pushLayer(registry.ecr, repository, unseen);
-    await pushLayer(registry.ecr, repository, young);
-    for (const blob of [unseen, young]) await expectWhole(repository, blob);
-    expect(await objectOf(young)).toBe(youngObject);
-  });
-
   it('gives the space of a deleted repository back', async () => {
     const image = await pushImage(registry.ecr, repository, `${store} deleted`, ['v1']);
     const shared = small('survives');
     const other = await createRepository(registry.ecr);
     for (const name of [repository, other]) await pushLayer(registry.ecr, name, shared);
+    await putImage(registry.ecr, other, imageManifest(shared, []));
     const open = await begin();
     await open.part(large('open').bytes, 0);
     const openBytes = await stagedOf(open.id);
-    const own = await Promise.all([image.config, ...image.layers].map(objectOf));
-    expect(await objects()).toEqual(expect.arrayContaining(own));
+    const own = await Promise.all([image.config, ...image.layers].map((blob) => objectOf(registry, blob)));
+    expect(await objectsOf(registry)).toEqual(expect.arrayContaining(own));
     await registry.ecr.send(new DeleteRepositoryCommand({ repositoryName: repository, force: true }));
-    await ageBlobs(25);
-    await collection.collect(running);
-    const left = await objects();
+    await collectFully(registry);
+    expect(await objectsOf(registry)).toEqual(expect.arrayContaining(own));
+    await age(registry, 25);
+    await collectFully(registry);
+    const left = await objectsOf(registry);
     expect(own.filter((key) => left.includes(key!))).toEqual([]);
     expect(await isUnfinished(openBytes)).toBe(false);
     await expectWhole(other, shared);
@@ -176,12 +149,12 @@ describeEachStore('The collection of garbage', (store) => {
 
   it('keeps one object of a layer that several uploads brought', async () => {
     const blob = large('twice');
-    const before = await objects();
+    const before = await objectsOf(registry);
     const names = [repository, await createRepository(registry.ecr), await createRepository(registry.ecr)];
     for (const name of names) await pushLayer(registry.ecr, name, blob);
     await collection.collect(running);
-    const added = (await objects()).filter((key) => !before.includes(key));
-    expect(added).toEqual([await objectOf(blob)]);
+    const added = (await objectsOf(registry)).filter((key) => !before.includes(key));
+    expect(added).toEqual([await objectOf(registry, blob)]);
     for (const name of names) await expectWhole(name, blob);
   });
 
@@ -190,11 +163,11 @@ describeEachStore('The collection of garbage', (store) => {
     await pushLayer(registry.ecr, repository, live);
     const { key } = await blobs.commit(null, [Buffer.from('orphan')], context());
     await collection.sweep(running);
-    expect(await objects()).toContain(key);
+    expect(await objectsOf(registry)).toContain(key);
     expect((await impatient.sweep(running)).orphanedObjects).toBeGreaterThanOrEqual(1);
-    expect(await objects()).not.toContain(key);
+    expect(await objectsOf(registry)).not.toContain(key);
     await expectWhole(repository, live);
-    expect(await impatient.sweep(running)).toEqual({ orphanedObjects: 0, unfinishedObjects: 0 });
+    expect(await impatient.sweep(running)).toMatchObject({ orphanedObjects: 0, unfinishedObjects: 0 });
   });
 
   it('sweeps bytes of uploads no row knows once they are old, and no other', async () => {
@@ -231,12 +204,8 @@ describeEachStore('The collection of garbage', (store) => {
     await registry.prisma
       .$executeRaw`INSERT INTO doomed_object (object_key) SELECT 'gone-' || n FROM generate_series(1, 1200) AS n`;
     const stopped = AbortSignal.abort();
-    expect(await collection.collect(stopped)).toEqual({
-      expiredUploads: 0,
-      unseenBlobs: 0,
-      removedObjects: 0,
-    });
-    expect(await collection.sweep(stopped)).toEqual({ orphanedObjects: 0, unfinishedObjects: 0 });
+    expect(await collection.collect(stopped)).toMatchObject({ unseenBlobs: 0, removedObjects: 0 });
+    expect(await collection.sweep(stopped)).toMatchObject({ orphanedObjects: 0, unfinishedObjects: 0 });
     const stopping = new AbortController();
     const interrupted = collection.collect(stopping.signal);
     setImmediate(() => stopping.abort());
@@ -244,9 +213,10 @@ describeEachStore('The collection of garbage', (store) => {
     // A process that died between taking rows and removing their objects.
     await registry.app.get(CollectionRepository, { strict: false }).claimDoomed(500);
     await registry.prisma.$executeRaw`UPDATE doomed_object SET not_before = now()`;
-    await collection.collect(running);
+    const fast = collectorWith(registry, { STOWAGE_COLLECT_OBJECTS_PER_SECOND: 100_000 });
+    expect(await fast.collect(running)).toMatchObject({ objectsKept: false });
     expect(await registry.prisma.doomedObject.count()).toBe(0);
-    const left = await objects();
+    const left = await objectsOf(registry);
     expect(keys.filter((key) => left.includes(key))).toEqual([]);
   });
 
@@ -256,46 +226,80 @@ describeEachStore('The collection of garbage', (store) => {
     const [taken] = await registry.app.get(CollectionRepository, { strict: false }).claimDoomed(500);
     expect(taken!.objectKey).toBe(key);
     expect(await collection.collect(running)).toMatchObject({ removedObjects: 0 });
-    expect(await objects()).toContain(key);
+    expect(await objectsOf(registry)).toContain(key);
     await registry.prisma.$executeRaw`UPDATE doomed_object SET not_before = now()`;
     expect(await collection.collect(running)).toMatchObject({ removedObjects: 1 });
-    expect(await objects()).not.toContain(key);
+    expect(await objectsOf(registry)).not.toContain(key);
   });
 
   it('never removes the object of a layer, whatever is said of it', async () => {
     const blob = small('doomed by mistake');
     await pushLayer(registry.ecr, repository, blob);
-    await registry.prisma.doomedObject.create({ data: { objectKey: (await objectOf(blob))! } });
+    await registry.prisma.doomedObject.create({ data: { objectKey: (await objectOf(registry, blob))! } });
     await collection.collect(running);
     await impatient.sweep(running);
     await expectWhole(repository, blob);
     await registry.prisma.doomedObject.deleteMany();
   });
 
-  it('never loses a layer that is pushed at the moment its blob is dropped', async () => {
-    const upload = async (name: string, blob: Blob) => {
-      const session = await beginUpload(registry.ecr, name);
-      await session.part(blob.bytes, 0);
-      return session;
-    };
-    for (let round = 0; round < 15; round += 1) {
-      const some = Array.from({ length: 4 }, (_, index) => small(`dropped ${round} ${index}`));
-      const target = await createRepository(registry.ecr);
-      for (const blob of some) {
-        await pushLayer(registry.ecr, repository, blob);
-        await unlink(blob);
-      }
-      const sessions = await Promise.all(some.map((blob) => upload(target, blob)));
-      await ageBlobs(25);
-      await Promise.all([
-        collection.collect(running),
-        ...sessions.map((session, index) => session.complete(some[index]!.digest)),
-        collection.collect(running),
-      ]);
-      await collection.collect(running);
-      for (const blob of some) await expectWhole(target, blob);
-    }
+  it('is not held up by an object the store does not let go', async () => {
+    const { key } = await blobs.commit(null, [Buffer.from('goes')], context());
+    const tooLong = `blobs/${'x'.repeat(5_000)}`;
+    const staged = { key: tooLong, uploadId: 'none', parts: [] };
+    await registry.prisma.doomedObject.createMany({
+      data: [{ objectKey: tooLong }, { staged }, { objectKey: key }],
+    });
+    await registry.prisma.$executeRaw`UPDATE doomed_object SET not_before = now() - interval '1 minute'`;
+    expect(await collection.collect(running)).toMatchObject({ removedObjects: 1 });
+    expect(await objectsOf(registry)).not.toContain(key);
+    // They come again later.
+    expect(await registry.prisma.doomedObject.count({ where: { notBefore: { gt: new Date() } } })).toBe(2);
+    await registry.prisma.doomedObject.deleteMany();
+  });
+
+  it('keeps every object while a backup holds them, and goes on afterwards', async () => {
+    const { key } = await blobs.commit(null, [Buffer.from('kept')], context());
+    const { key: orphan } = await blobs.commit(null, [Buffer.from('orphan')], context());
+    await registry.prisma.doomedObject.create({ data: { objectKey: key } });
+    await registry.prisma.$transaction(async (backup) => {
+      await backup.$executeRaw`SELECT pg_advisory_xact_lock_shared(hashtextextended('stowage-objects-kept', 0))`;
+      expect(await collection.collect(running)).toMatchObject({ removedObjects: 0, objectsKept: true });
+      expect(await impatient.sweep(running)).toMatchObject({ orphanedObjects: 0, objectsKept: true });
+      expect(await objectsOf(registry)).toEqual(expect.arrayContaining([key, orphan]));
+    });
+    expect(await collection.collect(running)).toMatchObject({ removedObjects: 1, objectsKept: false });
     await impatient.sweep(running);
-    await expectExactCounters(registry.prisma);
+    const left = await objectsOf(registry);
+    expect([key, orphan].filter((kept) => left.includes(kept))).toEqual([]);
+  });
+
+  it('removes no more in a second than it may', async () => {
+    await registry.prisma
+      .$executeRaw`INSERT INTO doomed_object (object_key) SELECT 'slow-' || n FROM generate_series(1, 60) AS n`;
+    const began = performance.now();
+    const slow = collectorWith(registry, { STOWAGE_COLLECT_OBJECTS_PER_SECOND: 30 });
+    expect(await slow.collect(running)).toMatchObject({ removedObjects: 60 });
+    expect(performance.now() - began).toBeGreaterThanOrEqual(2_000);
+  });
+
+  it('lets downloads end: the bytes of a layer nobody sees any more stay for an hour', async () => {
+    const blob = small('downloaded');
+    await pushLayer(registry.ecr, repository, blob);
+    const key = (await objectOf(registry, blob))!;
+    await registry.ecr.send(new DeleteRepositoryCommand({ repositoryName: repository, force: true }));
+    expect(await collection.collect(running)).toMatchObject({ unseenBlobs: 1, removedObjects: 0 });
+    expect(await objectOf(registry, blob)).toBeUndefined();
+    expect(await objectsOf(registry)).toContain(key);
+    await ageDoomed(registry.prisma, 1);
+    expect(await collection.collect(running)).toMatchObject({ removedObjects: 1 });
+    expect(await objectsOf(registry)).not.toContain(key);
+  });
+
+  it('tells its figures', async () => {
+    const text = await (await fetch(`${registry.environment.operatorUrl}/metrics`)).text();
+    for (const queue of ['loose_layer', 'loose_blob', 'doomed_object'])
+      expect(text).toMatch(new RegExp(`^stowage_collection_queue_length\\{queue="${queue}"\\} [0-9]+$`, 'm'));
+    expect(text).toMatch(/^stowage_collection_removed_objects_total\{cause="doomed"\} [1-9][0-9]*$/m);
+    expect(text).toMatch(/^stowage_collection_dropped_bytes_total [1-9][0-9]*$/m);
   });
 });

@@ -1,8 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { BatchCheckLayerAvailabilityCommand } from '@aws-sdk/client-ecr';
+import {
+  BatchCheckLayerAvailabilityCommand,
+  BatchDeleteImageCommand,
+  type ImageIdentifier,
+} from '@aws-sdk/client-ecr';
 import pg from 'pg';
-import { layer } from '../support/images.js';
-import { createRepository, pushLayer } from '../support/pushes.js';
+import { imageManifest, layer } from '../support/images.js';
+import { createRepository, pushImage, pushLayer, putImage } from '../support/pushes.js';
 import { startRegistry, type TestRegistry } from '../support/registry.js';
 
 let registry: TestRegistry;
@@ -27,6 +31,26 @@ describe('the cost of a question at the database', () => {
     expect(statements.filter((text) => /"(blob|repository_layer)"|\bblob\b/.test(text))).toHaveLength(1);
     // The other one finds the repository.
     expect(statements.length).toBeLessThanOrEqual(2);
+  });
+
+  it('deletes 100 images, and keeps them to be brought back, in no more statements than it deletes one', async () => {
+    const repositoryName = await createRepository(registry.ecr);
+    const { config, layers } = await pushImage(registry.ecr, repositoryName, 'many');
+    const pushed: ImageIdentifier[] = [];
+    for (let index = 0; index < 101; index += 1) {
+      const manifest = imageManifest(config, layers, { annotations: { index: String(index) } });
+      await putImage(registry.ecr, repositoryName, manifest, `v${index}`);
+      pushed.push({ imageDigest: manifest.digest });
+    }
+    const remove = (imageIds: ImageIdentifier[]) => async (): Promise<void> => {
+      const { failures } = await registry.ecr.send(new BatchDeleteImageCommand({ repositoryName, imageIds }));
+      expect(failures).toEqual([]);
+    };
+    const one = await statementsDuring(remove(pushed.slice(0, 1)));
+    const hundred = await statementsDuring(remove(pushed.slice(1)));
+    expect(hundred.length).toBe(one.length);
+    expect(hundred.length).toBeLessThanOrEqual(6);
+    expect(await registry.prisma.deletedImage.count()).toBe(101);
   });
 });
 

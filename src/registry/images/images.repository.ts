@@ -1,17 +1,11 @@
 import { Injectable } from '@nestjs/common';
 import { Prisma } from '../../database/generated/client.js';
 import { PrismaService } from '../../database/prisma.service.js';
-import { inTransaction } from '../../database/transaction.js';
 import type { ImageIdentifier } from '../../domain/image-reference.js';
 import type { PageRequest } from '../../domain/page.js';
 import type { RegistryAddress } from '../../domain/registry-address.js';
 import type { Repository } from '../repositories/repository.js';
 import type { ImageDetail, Referrer, StoredImage, TagStatus } from './image.js';
-
-export type Removed =
-  | { outcome: 'removed'; digest: string; tags: string[] }
-  | { outcome: 'missing' | 'tag-mismatch' }
-  | { outcome: 'referenced'; parents: string[] };
 
 /** Rows of images, their tags and what they reference. */
 @Injectable()
@@ -115,41 +109,6 @@ export class ImagesRepository {
       FROM image WHERE repository_id = ${repository.id} AND subject_digest = ${subjectDigest} AND id > ${BigInt(page.after ?? '0')}
         AND (${artifactTypes.length === 0} OR artifact_type = ANY(${artifactTypes}::text[]))
       ORDER BY id LIMIT ${page.limit + 1}`;
-  }
-
-  /**
-   * Removes a tag, or an image with all its tags. The last tag takes its image along (`keepUntagged` leaves it); an image
-   * that an index names stays.
-   */
-  async remove(
-    repository: Repository,
-    image: ImageIdentifier,
-    options: { keepUntagged: boolean },
-  ): Promise<Removed> {
-    return inTransaction(this.prisma, async (tx): Promise<Removed> => {
-      const [row] = await tx.$queryRaw<{ id: bigint; digest: string }[]>`
-        SELECT id, digest FROM image WHERE repository_id = ${repository.id} AND ${
-          image.digest !== undefined
-            ? Prisma.sql`digest = ${image.digest}`
-            : Prisma.sql`id = (SELECT image_id FROM image_tag WHERE repository_id = ${repository.id} AND tag = ${image.tag})`
-        } FOR UPDATE`;
-      if (!row) return { outcome: 'missing' };
-      const tags = await tx.$queryRaw<
-        { tag: string }[]
-      >`SELECT tag FROM image_tag WHERE image_id = ${row.id} ORDER BY id`;
-      if (image.tag !== undefined && !tags.some(({ tag }) => tag === image.tag))
-        return { outcome: image.digest ? 'tag-mismatch' : 'missing' };
-      if (image.digest === undefined && (tags.length > 1 || options.keepUntagged)) {
-        await tx.$executeRaw`DELETE FROM image_tag WHERE repository_id = ${repository.id} AND tag = ${image.tag}`;
-        return { outcome: 'removed', digest: row.digest, tags: [image.tag!] };
-      }
-      const parents = await tx.$queryRaw<{ digest: string }[]>`
-        SELECT p.digest FROM image_child c JOIN image p ON p.id = c.parent_id WHERE c.child_id = ${row.id} ORDER BY p.id`;
-      if (parents.length > 0) return { outcome: 'referenced', parents: parents.map(({ digest }) => digest) };
-      await tx.$executeRaw`DELETE FROM image WHERE id = ${row.id}`;
-      await tx.$executeRaw`SELECT count_in_repository(${repository.id}::bigint, -1, 0, 0)`;
-      return { outcome: 'removed', digest: row.digest, tags: tags.map(({ tag }) => tag) };
-    });
   }
 
   private async details(where: Prisma.Sql, limit: number): Promise<ImageDetail[]> {

@@ -13,7 +13,9 @@ import { mayMoveTag } from '../repositories/tag-mutability.js';
 import { type ImageManifest, parseManifest } from './image-manifest.js';
 import type { ImageDetail, ImageFailure, Referrer, StoredImage, TagStatus } from './image.js';
 import { identifierFault, imageFailure } from './image-failures.js';
-import { ImagesRepository, type Removed } from './images.repository.js';
+import type { Removed } from './deletion-plan.js';
+import { DeletionsRepository } from './deletions.repository.js';
+import { ImagesRepository } from './images.repository.js';
 import { pushRefused } from './push-refusal.js';
 import { PushesRepository } from './pushes.repository.js';
 
@@ -42,6 +44,7 @@ export class ImagesService {
   constructor(
     private readonly images: ImagesRepository,
     private readonly pushes: PushesRepository,
+    private readonly deletions: DeletionsRepository,
     private readonly repositories: RepositoriesService,
     private readonly quotas: QuotasService,
   ) {}
@@ -127,16 +130,12 @@ export class ImagesService {
     identifiers: ImageIdentifier[],
   ): Promise<{ removed: ImageIdentifier[]; failures: ImageFailure[] }> {
     const repository = await this.repositories.require(registry, repositoryName);
-    const outcomes = new Map<ImageIdentifier, Removed | ImageFailure>();
-    let waiting = identifiers;
-    for (let progress = true; progress && waiting.length > 0;) {
-      for (const identifier of waiting)
-        outcomes.set(identifier, await this.removeOne(repository, identifier));
-      const referenced = waiting.filter((identifier) => isOutcome(outcomes.get(identifier)!, 'referenced'));
-      progress = referenced.length < waiting.length;
-      waiting = referenced;
-    }
-    const answers = identifiers.map((identifier) => [identifier, outcomes.get(identifier)!] as const);
+    const faults = identifiers.map(identifierFault);
+    const sound = identifiers.filter((_, index) => faults[index] === null);
+    const outcomes = (await this.deletions.remove(repository, sound, { keepUntagged: false })).values();
+    const answers = identifiers.map(
+      (identifier, index) => [identifier, faults[index] ?? outcomes.next().value!] as const,
+    );
     return {
       removed: answers.flatMap(([, outcome]) =>
         isOutcome(outcome, 'removed') ? removedIdentifiers(outcome) : [],
@@ -152,9 +151,10 @@ export class ImagesService {
     identifier: ImageIdentifier,
   ): Promise<void> {
     const repository = await this.repositories.require(registry, repositoryName);
-    const removed = await this.images.remove(repository, identifier, { keepUntagged: true });
-    if (removed.outcome === 'referenced') throw RegistryError.imageReferencedByManifestList(removed.parents);
-    if (removed.outcome !== 'removed') throw RegistryError.imageNotFound(identifier, ...named(repository));
+    const [removed] = await this.deletions.remove(repository, [identifier], { keepUntagged: true });
+    if (removed!.outcome === 'referenced')
+      throw RegistryError.imageReferencedByManifestList(removed!.parents);
+    if (removed!.outcome !== 'removed') throw RegistryError.imageNotFound(identifier, ...named(repository));
   }
 
   /** @throws RegistryError RepositoryNotFound */
@@ -243,13 +243,6 @@ export class ImagesService {
     }
     await this.recordPull(found.image);
     return { identifier, image: found.image };
-  }
-
-  private async removeOne(
-    repository: Repository,
-    identifier: ImageIdentifier,
-  ): Promise<Removed | ImageFailure> {
-    return identifierFault(identifier) ?? this.images.remove(repository, identifier, { keepUntagged: false });
   }
 
   /** A pull that cannot be recorded, as from a server that only reads in a fail-over, is a pull all the same. */

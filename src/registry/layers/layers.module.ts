@@ -2,8 +2,14 @@ import { Module } from '@nestjs/common';
 import { QuotasModule } from '../quotas/quotas.module.js';
 import { RepositoriesModule } from '../repositories/repositories.module.js';
 import { BlobsOciController } from './blobs.oci.controller.js';
+import { CollectionMetrics } from './collection/collection-metrics.js';
+import { CollectionPlanRepository } from './collection/collection-plan.repository.js';
+import { CollectionPlanService } from './collection/collection-plan.service.js';
 import { CollectionRepository } from './collection/collection.repository.js';
 import { CollectionService } from './collection/collection.service.js';
+import { ObjectRemoval } from './collection/object-removal.js';
+import { Orphans } from './collection/orphans.js';
+import { ReviewsRepository } from './collection/reviews.repository.js';
 import { DownloadsController } from './downloads.controller.js';
 import { LayersEcrController } from './layers.ecr.controller.js';
 import { LayersRepository } from './layers.repository.js';
@@ -31,6 +37,12 @@ import { UploadsService } from './uploads/uploads.service.js';
     CompletionsRepository,
     CompletionsService,
     CollectionRepository,
+    ReviewsRepository,
+    CollectionMetrics,
+    ObjectRemoval,
+    Orphans,
+    CollectionPlanRepository,
+    CollectionPlanService,
     CollectionService,
     StoreBinding,
     StoreBindingRepository,

@@ -1,4 +1,5 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
+import { CONFIG, type Config } from '../../config/config.js';
 import { isForeignKeyViolation } from '../../database/database-errors.js';
 import { Prisma } from '../../database/generated/client.js';
 import { PrismaService } from '../../database/prisma.service.js';
@@ -9,6 +10,7 @@ import type { Repository } from '../repositories/repository.js';
 
 /** A layer as one repository sees it. */
 export interface Layer {
+  repositoryId: bigint;
   blobId: bigint;
   sha256: string;
   sha512: string | null;
@@ -16,18 +18,23 @@ export interface Layer {
   objectKey: string;
   /** As a manifest that references it says; null while none does. */
   mediaType: string | null;
+  /** No image references it, and the first half of its grace time is over. */
+  ageing: boolean;
 }
 
 type LayerRow = Omit<Layer, 'sizeBytes'> & { sizeBytes: bigint };
 
-const COLUMNS = Prisma.sql`
-  b.id AS "blobId", b.sha256, b.sha512, b.size_bytes AS "sizeBytes", b.object_key AS "objectKey",
-  (SELECT il.media_type FROM image_layer il WHERE il.repository_id = l.repository_id AND il.blob_id = l.blob_id LIMIT 1) AS "mediaType"`;
-
 /** Rows of finished layers and of the repositories that see them. */
 @Injectable()
 export class LayersRepository {
-  constructor(private readonly prisma: PrismaService) {}
+  private readonly youthSeconds: number;
+
+  constructor(
+    private readonly prisma: PrismaService,
+    @Inject(CONFIG) config: Config,
+  ) {
+    this.youthSeconds = (config.STOWAGE_UNREFERENCED_LAYER_HOURS * 3600) / 2;
+  }
 
   /**
    * The repository and those of the named layers it sees, in one query.
@@ -40,14 +47,35 @@ export class LayersRepository {
   ): Promise<Layer[] | null> {
     const { sha256, sha512 } = byAlgorithm(digests);
     const rows = await this.prisma.prepared<LayerRow | { blobId: null }>(Prisma.sql`
-      SELECT ${COLUMNS}
+      SELECT l.repository_id AS "repositoryId", b.id AS "blobId", b.sha256, b.sha512, b.size_bytes AS "sizeBytes",
+        b.object_key AS "objectKey", image.media_type AS "mediaType",
+        image.media_type IS NULL AND NOT EXISTS (
+          SELECT 1 FROM loose_layer q WHERE q.repository_id = l.repository_id AND q.blob_id = l.blob_id
+            AND q.since > now() - make_interval(secs => ${this.youthSeconds}::float8)) AS ageing
       FROM registry g JOIN repository r ON r.registry_id = g.id
       LEFT JOIN (repository_layer l JOIN blob b ON b.id = l.blob_id AND b.damaged_at IS NULL
           AND (b.sha256 = ANY(${sha256}::text[]) OR b.sha512 = ANY(${sha512}::text[])))
         ON l.repository_id = r.id
+      LEFT JOIN LATERAL (
+        SELECT il.media_type FROM image_layer il WHERE il.repository_id = l.repository_id AND il.blob_id = l.blob_id LIMIT 1) image ON true
       WHERE g.account_id = ${registry.accountId} AND g.region = ${registry.region} AND r.name = ${repositoryName}`);
     if (rows.length === 0) return null;
     return rows.filter((row): row is LayerRow => row.blobId !== null).map(toLayer);
+  }
+
+  /**
+   * Begins the grace time of unreferenced layers anew, since a client was just told of them. The lock on their links waits for
+   * a collector that is about to unlink them, and is what keeps the next one off.
+   * @returns those that are still there
+   */
+  async renew(layers: Layer[]): Promise<Set<bigint>> {
+    const rows = await this.prisma.$queryRaw<{ blobId: bigint }[]>`
+      WITH there AS (
+        SELECT repository_id, blob_id FROM repository_layer
+        WHERE repository_id = ${layers[0]!.repositoryId} AND blob_id = ANY(${layers.map(({ blobId }) => blobId)}::bigint[])
+        ORDER BY blob_id FOR KEY SHARE)
+      INSERT INTO loose_layer (repository_id, blob_id) SELECT repository_id, blob_id FROM there RETURNING blob_id AS "blobId"`;
+    return new Set(rows.map(({ blobId }) => blobId));
   }
 
   /** Makes a layer of one repository visible in another. @returns what stood against it */
@@ -66,8 +94,12 @@ export class LayersRepository {
         WITH source AS (
           SELECT b.id, b.size_bytes FROM repository_layer l JOIN blob b ON b.id = l.blob_id
           WHERE l.repository_id = ${from.id} AND ${column} = ${digest.hex} AND b.damaged_at IS NULL FOR KEY SHARE OF l),
+        there AS (
+          SELECT l.blob_id FROM repository_layer l JOIN source ON source.id = l.blob_id WHERE l.repository_id = ${to.id} FOR KEY SHARE OF l),
+        renewed AS (INSERT INTO loose_layer (repository_id, blob_id) SELECT ${to.id}, blob_id FROM there),
         linked AS (
-          INSERT INTO repository_layer (repository_id, blob_id) SELECT ${to.id}, id FROM source ON CONFLICT DO NOTHING RETURNING blob_id)
+          INSERT INTO repository_layer (repository_id, blob_id) SELECT ${to.id}, id FROM source WHERE NOT EXISTS (SELECT 1 FROM there)
+          ON CONFLICT DO NOTHING RETURNING blob_id)
         SELECT (SELECT count(*)::int FROM source) AS found, count(*)::int AS linked, coalesce(sum(size_bytes), 0)::bigint AS bytes
         FROM source JOIN linked ON linked.blob_id = source.id`;
       if (row!.found === 0) return 'missing';
@@ -98,8 +130,9 @@ export class LayersRepository {
   async unlink(repository: Repository, blobId: bigint): Promise<'unlinked' | 'missing' | 'referenced'> {
     try {
       const [row] = await this.prisma.$queryRaw<{ gone: number }[]>`
-        WITH gone AS (
-          DELETE FROM repository_layer l USING blob b WHERE l.repository_id = ${repository.id} AND l.blob_id = ${blobId} AND b.id = l.blob_id
+        WITH here AS (SELECT id FROM repository WHERE id = ${repository.id} FOR KEY SHARE),
+        gone AS (
+          DELETE FROM repository_layer l USING here, blob b WHERE l.repository_id = here.id AND l.blob_id = ${blobId} AND b.id = l.blob_id
           RETURNING b.size_bytes),
         counted AS (SELECT count_in_repository(${repository.id}::bigint, 0, -size_bytes, 0) FROM gone)
         SELECT count(*)::int AS gone, (SELECT count(*) FROM counted) AS counted FROM gone`;

@@ -6,11 +6,9 @@ import type { RegistryAddress } from '../../domain/registry-address.js';
 import { RegistryError } from '../../domain/registry-error.js';
 import { SignedUrls } from '../../identity/signed-urls.js';
 import { named, type Repository } from '../repositories/repository.js';
+import { DOWNLOAD_SECONDS } from './download-lifetime.js';
 import type { LayerSource } from './layer-source.js';
 import { type Layer, LayersRepository } from './layers.repository.js';
-
-/** How long a download URL works, as the observed service's. Seconds. */
-const DOWNLOAD_SECONDS = 3600;
 
 export type Availability =
   { digest: string; layer: Layer } | { digest: string; failure: 'invalid' | 'missing' };
@@ -25,7 +23,7 @@ export class LayersService {
     @Inject(CONFIG) private readonly config: Config,
   ) {}
 
-  /** One query for all. Each digest is answered once, in request order. @throws RegistryError RepositoryNotFound */
+  /** One query for all, and one more where layers are near the end of their grace time. Each digest is answered once, in request order. @throws RegistryError RepositoryNotFound */
   async availability(
     registry: RegistryAddress,
     repositoryName: string,
@@ -123,7 +121,11 @@ export class LayersService {
   ): Promise<Layer[]> {
     const layers = await this.layers.findIn(registry, repositoryName, digests);
     if (!layers) throw RegistryError.repositoryNotFound(repositoryName, registry.accountId);
-    return layers;
+    const ageing = layers.filter((layer) => layer.ageing);
+    if (ageing.length === 0) return layers;
+    // Whoever is told that a layer is there may push an image of it for half the grace time at least.
+    const renewed = await this.layers.renew(ageing);
+    return layers.filter(({ ageing, blobId }) => !ageing || renewed.has(blobId));
   }
 
   private ownUrl(layer: Layer): string {

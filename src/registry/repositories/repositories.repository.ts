@@ -1,4 +1,6 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
+import { CONFIG, type Config } from '../../config/config.js';
+import { keepingDeleted } from '../../database/deleted-images.js';
 import { Prisma } from '../../database/generated/client.js';
 import { PrismaService } from '../../database/prisma.service.js';
 import { inTransaction } from '../../database/transaction.js';
@@ -40,6 +42,7 @@ export class RepositoriesRepository {
   constructor(
     private readonly prisma: PrismaService,
     private readonly quotas: QuotasService,
+    @Inject(CONFIG) private readonly config: Config,
   ) {}
 
   async find(registry: RegistryAddress, name: string): Promise<Repository | null> {
@@ -89,8 +92,8 @@ export class RepositoriesRepository {
   }
 
   /**
-   * Deletes the repository with everything in it. Layers stay in the store until the collector finds them unlinked; bytes of
-   * unfinished uploads are handed to it at once.
+   * Deletes the repository with everything in it; its images can be brought back. Layers stay in the store until the collector
+   * finds that nothing holds them; bytes of unfinished uploads are handed to it at once.
    */
   async delete(repository: Repository, force: boolean): Promise<'deleted' | 'missing' | 'not-empty'> {
     return inTransaction(this.prisma, async (tx) => {
@@ -106,10 +109,20 @@ export class RepositoriesRepository {
       await tx.$executeRaw`
         INSERT INTO doomed_object (staged)
         SELECT staged FROM upload WHERE repository_id = ${repository.id} AND state = 'open' AND staged IS NOT NULL`;
+      if (images.length > 0) await this.deleteImages(tx, repository.id);
       await tx.$executeRaw`DELETE FROM repository WHERE id = ${repository.id}`;
       await tx.$executeRaw`UPDATE registry SET repository_count = repository_count - 1 WHERE id = ${repository.registryRow}`;
       return 'deleted';
     });
+  }
+
+  /** Before the repository itself: a cascade would go image by image, and look at children before their index let go of them. */
+  private async deleteImages(tx: Prisma.TransactionClient, id: bigint): Promise<void> {
+    if (this.config.undeleteSeconds > 0) await tx.$executeRaw(keepingDeleted(id, Prisma.sql`TRUE`));
+    await tx.$executeRaw`
+      WITH layers AS (DELETE FROM image_layer WHERE repository_id = ${id}),
+      tags AS (DELETE FROM image_tag WHERE repository_id = ${id})
+      DELETE FROM image_child WHERE parent_id IN (SELECT id FROM image WHERE repository_id = ${id})`;
   }
 
   /** @returns false when the repository is gone */

@@ -1,7 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { StagedBlob } from '../../../blob-store/blob-store.js';
 import { CONFIG, type Config } from '../../../config/config.js';
-import { isForeignKeyViolation } from '../../../database/database-errors.js';
 import { JobsPrismaService } from '../../../database/jobs-prisma.service.js';
 
 export interface DoomedObject {
@@ -9,6 +8,11 @@ export interface DoomedObject {
   objectKey: string | null;
   staged: StagedBlob | null;
 }
+
+/** How long the store may take for one batch of objects. */
+const REMOVAL_PATIENCE_MS = 600_000;
+/** Longer queues are shown as this long: exact figures would cost more than they tell. */
+const LONGEST_QUEUE = 100_000;
 
 /** Queries of the collector. Every one handles a bounded number of rows, so that it can be stopped and begun again anywhere. */
 @Injectable()
@@ -21,18 +25,21 @@ export class CollectionRepository {
     @Inject(CONFIG) config: Config,
   ) {
     this.expirySeconds = config.STOWAGE_UPLOAD_EXPIRY_HOURS * 3600;
-    this.graceSeconds = config.STOWAGE_ORPHAN_GRACE_HOURS * 3600;
+    this.graceSeconds = config.STOWAGE_UNREFERENCED_LAYER_HOURS * 3600;
   }
 
-  /** Ends uploads nobody continued; their bytes are doomed in the same statement. @returns how many */
+  /**
+   * Ends uploads nobody continued; their bytes are doomed in the same statement. Those of a repository that is being deleted are
+   * left to that. @returns how many
+   */
   async expireUploads(limit: number): Promise<number> {
     const [row] = await this.prisma.$queryRaw<{ expired: number }[]>`
       WITH stale AS (
-        SELECT id, repository_id, staged FROM upload
-        WHERE state = 'open' AND created_at < now() - make_interval(secs => ${this.expirySeconds}::float8)
-          AND touched_at < now() - make_interval(secs => ${this.expirySeconds}::float8)
-          AND (lease_expires_at IS NULL OR lease_expires_at < now())
-        LIMIT ${limit} FOR UPDATE SKIP LOCKED),
+        SELECT u.id, u.repository_id, u.staged FROM upload u JOIN repository r ON r.id = u.repository_id
+        WHERE u.state = 'open' AND u.created_at < now() - make_interval(secs => ${this.expirySeconds}::float8)
+          AND u.touched_at < now() - make_interval(secs => ${this.expirySeconds}::float8)
+          AND (u.lease_expires_at IS NULL OR u.lease_expires_at < now())
+        LIMIT ${limit} FOR KEY SHARE OF r SKIP LOCKED FOR UPDATE OF u SKIP LOCKED),
       expired AS (
         UPDATE upload SET state = 'aborted', staged = NULL, tail_bytes = 0, lease_token = NULL, lease_expires_at = NULL, touched_at = now()
         FROM stale WHERE upload.id = stale.id RETURNING upload.id),
@@ -53,24 +60,19 @@ export class CollectionRepository {
   }
 
   /**
-   * Drops blobs no repository sees, once they are past the grace time. A link made at the same moment keeps its blob, by a lock
-   * on the row or else by its foreign key, which refuses the statement; a new one then sees the link.
+   * Runs the work unless a backup, which holds this lock shared, wants every object kept; at the end of the work a backup may
+   * begin. What the work removes must be chosen inside of it: nothing a backup's snapshot refers to is then ever removed.
+   * @returns null when objects must stay now
    */
-  async dropUnseenBlobs(limit: number): Promise<number> {
-    for (;;) {
-      try {
-        return await this.prisma.$executeRaw`
-          WITH unseen AS (
-            DELETE FROM blob WHERE id IN (
-              SELECT b.id FROM blob b WHERE b.created_at < now() - make_interval(secs => ${this.graceSeconds}::float8)
-                AND NOT EXISTS (SELECT 1 FROM repository_layer l WHERE l.blob_id = b.id)
-              LIMIT ${limit} FOR UPDATE SKIP LOCKED)
-            RETURNING object_key)
-          INSERT INTO doomed_object (object_key) SELECT object_key FROM unseen`;
-      } catch (error) {
-        if (!isForeignKeyViolation(error)) throw error;
-      }
-    }
+  async whileObjectsMayGo<Result>(work: () => Promise<Result>): Promise<Result | null> {
+    return this.prisma.$transaction(
+      async (tx) => {
+        const [lock] = await tx.$queryRaw<{ free: boolean }[]>`
+          SELECT pg_try_advisory_xact_lock(hashtextextended('stowage-objects-kept', 0)) AS free`;
+        return lock!.free ? work() : null;
+      },
+      { maxWait: 10_000, timeout: REMOVAL_PATIENCE_MS },
+    );
   }
 
   /** Takes doomed objects that are due; each comes again later, at growing intervals, until it is {@link buried}. */
@@ -102,5 +104,16 @@ export class CollectionRepository {
     const rows = await this.prisma.$queryRaw<{ staged: StagedBlob }[]>`
       SELECT staged FROM upload WHERE state = 'open' AND staged->>'key' = ANY(${keys}::text[])`;
     return rows.map(({ staged }) => staged);
+  }
+
+  /** Entries the collector has yet to look at, by queue. */
+  async queueLengths(): Promise<Record<string, number>> {
+    const [row] = await this.prisma.$queryRaw<Record<string, number>[]>`
+      SELECT
+        (SELECT count(*)::int FROM (
+          SELECT 1 FROM loose_layer WHERE since < now() - make_interval(secs => ${this.graceSeconds}::float8) LIMIT ${LONGEST_QUEUE}) q) AS loose_layer,
+        (SELECT count(*)::int FROM (SELECT 1 FROM loose_blob LIMIT ${LONGEST_QUEUE}) q) AS loose_blob,
+        (SELECT count(*)::int FROM (SELECT 1 FROM doomed_object WHERE not_before <= now() LIMIT ${LONGEST_QUEUE}) q) AS doomed_object`;
+    return row!;
   }
 }

@@ -1,21 +1,55 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { BLOB_STORE, type BlobStore, type UnfinishedObject } from '../../../blob-store/blob-store.js';
+import type { StoredObject, UnfinishedObject } from '../../../blob-store/blob-store.js';
 import { CONFIG, type Config } from '../../../config/config.js';
 import { ScheduledJob } from '../../../jobs/scheduled-job.decorator.js';
+import { CollectionMetrics } from './collection-metrics.js';
 import { CollectionRepository } from './collection.repository.js';
+import { ObjectRemoval } from './object-removal.js';
+import { Orphans } from './orphans.js';
+import { Pace } from './pace.js';
+import { type LayerPosition, type Review, ReviewsRepository } from './reviews.repository.js';
 
-/** Rows or objects handled between two looks at the stop signal. */
+/** Most rows one step handles. */
 const BATCH = 500;
+/** Objects removed under one lock, which a backup that begins waits for. */
+const REMOVAL_BATCH = 100;
+/** A scheduled run ends before the next one is due; that one goes on where it stopped. Milliseconds. */
+const SCHEDULED_RUN_MS = 240_000;
 
 export interface Collected {
   expiredUploads: number;
+  /** Deleted images whose time to be brought back is over. */
+  forgottenImages: number;
+  /** Layers that left a repository. */
+  unlinkedLayers: number;
+  /** Blobs nobody holds any more, and their bytes. */
   unseenBlobs: number;
+  freedBytes: number;
   removedObjects: number;
+  /** A backup, or another collection, had every object kept. */
+  objectsKept: boolean;
+}
+
+const NOTHING: Readonly<Collected> = {
+  expiredUploads: 0,
+  forgottenImages: 0,
+  unlinkedLayers: 0,
+  unseenBlobs: 0,
+  freedBytes: 0,
+  removedObjects: 0,
+  objectsKept: false,
+};
+
+interface Step {
+  removed: number;
+  /** Whether there may be more of the kind right now. */
+  more: boolean;
 }
 
 export interface Swept {
   orphanedObjects: number;
   unfinishedObjects: number;
+  objectsKept: boolean;
 }
 
 /**
@@ -25,28 +59,86 @@ export interface Swept {
 @Injectable()
 export class CollectionService {
   private readonly logger = new Logger(CollectionService.name);
-  private readonly graceMs: number;
 
   constructor(
     private readonly collection: CollectionRepository,
-    @Inject(BLOB_STORE) private readonly store: BlobStore,
-    @Inject(CONFIG) config: Config,
-  ) {
-    // An upload may write for as long as it may live before a row names its bytes.
-    this.graceMs =
-      Math.max(config.STOWAGE_ORPHAN_GRACE_HOURS, config.STOWAGE_UPLOAD_EXPIRY_HOURS) * 3_600_000;
+    private readonly reviews: ReviewsRepository,
+    private readonly orphans: Orphans,
+    private readonly removal: ObjectRemoval,
+    private readonly metrics: CollectionMetrics,
+    @Inject(CONFIG) private readonly config: Config,
+  ) {}
+
+  @ScheduledJob('collect-garbage', '*/5 * * * *')
+  async collectOnSchedule(signal: AbortSignal): Promise<Collected> {
+    return this.collect(AbortSignal.any([signal, AbortSignal.timeout(SCHEDULED_RUN_MS)]));
   }
 
-  /** Expired uploads, blobs no repository sees, and everything doomed by other rules. */
-  @ScheduledJob('collect-garbage', '*/5 * * * *')
+  /**
+   * Expired uploads, forgotten images, layers no image references, blobs nobody holds, and everything doomed by these or by
+   * other rules. May be stopped anywhere and run again, also while another process does the same.
+   */
   async collect(signal: AbortSignal): Promise<Collected> {
-    const collected: Collected = {
-      expiredUploads: await untilEmpty(signal, () => this.collection.expireUploads(BATCH)),
-      unseenBlobs: await untilEmpty(signal, () => this.collection.dropUnseenBlobs(BATCH)),
-      removedObjects: await untilEmpty(signal, () => this.removeDoomed()),
-    };
-    await untilEmpty(signal, () => this.collection.forgetFinishedUploads(BATCH));
-    if (Object.values(collected).some((count) => count > 0))
+    const pace = this.pace(signal);
+    const batch = pace.batch(BATCH);
+    const collected = { ...NOTHING };
+    let layerPosition: LayerPosition | null = null;
+    let blobPosition: bigint | null = null;
+    // One step of each kind in turn, so that no long queue keeps the others waiting; each may bring work for those behind it.
+    const steps: (() => Promise<Step>)[] = [
+      async () => {
+        const expired = await this.collection.expireUploads(batch);
+        collected.expiredUploads += expired;
+        return { removed: 0, more: expired === batch };
+      },
+      async () => {
+        const forgotten = await this.reviews.forgetDeletedImages(batch);
+        this.metrics.forgottenImages.inc(forgotten);
+        collected.forgottenImages += forgotten;
+        return { removed: 0, more: forgotten === batch };
+      },
+      async () => {
+        const review: Review<LayerPosition> = await this.reviews.reviewLayers(layerPosition, batch);
+        layerPosition = review.last;
+        this.metrics.reviewed.inc({ queue: 'loose_layer' }, review.reviewed);
+        this.metrics.unlinkedLayers.inc(review.removed);
+        collected.unlinkedLayers += review.removed;
+        return { removed: review.removed, more: review.reviewed === batch };
+      },
+      async () => {
+        const review: Review<bigint> = await this.reviews.reviewBlobs(blobPosition, batch);
+        blobPosition = review.last;
+        this.metrics.reviewed.inc({ queue: 'loose_blob' }, review.reviewed);
+        this.metrics.droppedBlobs.inc(review.removed);
+        this.metrics.droppedBytes.inc(review.bytes);
+        collected.unseenBlobs += review.removed;
+        collected.freedBytes += review.bytes;
+        return { removed: review.removed, more: review.reviewed === batch };
+      },
+      async () => {
+        const step = await this.removeDoomed(Math.min(batch, REMOVAL_BATCH));
+        this.metrics.removedObjects.inc({ cause: 'doomed' }, step?.removed ?? 0);
+        collected.removedObjects += step?.removed ?? 0;
+        collected.objectsKept = step === null;
+        return step ?? { removed: 0, more: false };
+      },
+      async () => {
+        const forgotten = await this.collection.forgetFinishedUploads(batch);
+        return { removed: 0, more: forgotten === batch };
+      },
+    ];
+    for (let more = true; more && !signal.aborted;) {
+      more = false;
+      let removed = 0;
+      for (const step of steps) {
+        if (signal.aborted) break;
+        const done = await step();
+        more ||= done.more;
+        removed = Math.max(removed, done.removed);
+      }
+      await pace.spend(removed);
+    }
+    if (Object.values(collected).some((count) => Number(count) > 0))
       this.logger.log({ msg: 'Collected garbage', ...collected });
     return collected;
   }
@@ -54,68 +146,69 @@ export class CollectionService {
   /** Objects and unfinished uploads in the store that no row speaks of, older than the grace time. */
   @ScheduledJob('sweep-orphans', '17 3 * * *')
   async sweep(signal: AbortSignal): Promise<Swept> {
-    const before = new Date(Date.now() - this.graceMs);
-    const swept: Swept = { orphanedObjects: 0, unfinishedObjects: 0 };
-    for await (const keys of batches(oldObjects(this.store, before))) {
+    const pace = this.pace(signal);
+    const swept: Swept = { orphanedObjects: 0, unfinishedObjects: 0, objectsKept: false };
+    for await (const objects of this.orphans.oldObjects()) {
       if (signal.aborted) break;
-      const known = await this.collection.knownKeys(keys);
-      const orphans = keys.filter((key) => !known.has(key));
-      await this.store.remove(orphans);
-      swept.orphanedObjects += orphans.length;
+      const gone = await this.permitted(() => this.removeUnknown(objects));
+      if (gone === null) return { ...swept, objectsKept: true };
+      swept.orphanedObjects += gone;
+      this.metrics.removedObjects.inc({ cause: 'orphaned' }, gone);
+      await pace.spend(gone);
     }
-    for await (const found of batches(oldUnfinished(this.store, before))) {
+    for await (const unfinished of this.orphans.oldUnfinished()) {
       if (signal.aborted) break;
-      swept.unfinishedObjects += await this.discardUnknown(found);
+      const gone = await this.permitted(() => this.discardUnknown(unfinished));
+      if (gone === null) return { ...swept, objectsKept: true };
+      swept.unfinishedObjects += gone;
+      this.metrics.removedObjects.inc({ cause: 'unfinished' }, gone);
+      await pace.spend(gone);
     }
     if (swept.orphanedObjects + swept.unfinishedObjects > 0)
       this.logger.log({ msg: 'Swept orphans', ...swept });
     return swept;
   }
 
-  private async removeDoomed(): Promise<number> {
-    const doomed = await this.collection.claimDoomed(BATCH);
-    const keys = doomed.flatMap(
-      ({ objectKey, staged }) =>
-        objectKey ?? (typeof staged?.['committed'] === 'string' ? staged['committed'] : []),
-    );
-    await this.store.remove(keys);
-    for (const { staged } of doomed)
-      if (staged && typeof staged['committed'] !== 'string') await this.store.discard(staged);
-    await this.collection.buried(doomed.map(({ id }) => id));
-    return doomed.length;
+  /** @returns null while objects must be kept */
+  private async removeDoomed(limit: number): Promise<Step | null> {
+    return this.permitted(async () => {
+      const doomed = (await this.collection.claimDoomed(limit)).map(({ id, objectKey, staged }) => ({
+        id,
+        // What a refused completion left is one object already.
+        key: objectKey ?? (typeof staged?.['committed'] === 'string' ? staged['committed'] : null),
+        staged,
+      }));
+      const goneKeys = await this.removal.remove(doomed.flatMap(({ key }) => key ?? []));
+      const goneStaged = await this.removal.discard(
+        doomed.flatMap(({ key, staged }) => (key === null && staged ? [staged] : [])),
+      );
+      const gone = doomed.filter(({ key, staged }) =>
+        key === null ? !staged || goneStaged.has(staged) : goneKeys.has(key),
+      );
+      await this.collection.buried(gone.map(({ id }) => id));
+      // A store that removed nothing at all is left alone until the next run.
+      return { removed: gone.length, more: doomed.length === limit && gone.length > 0 };
+    });
   }
 
-  private async discardUnknown(found: UnfinishedObject[]): Promise<number> {
-    const live = await this.collection.stagedAt(found.map(({ staged }) => String(staged['key'])));
-    const unknown = found.filter(
-      ({ staged }) => !live.some((other) => this.store.sameUnfinished(staged, other)),
-    );
-    for (const { staged } of unknown) await this.store.discard(staged);
-    return unknown.length;
+  private async removeUnknown(objects: StoredObject[]): Promise<number> {
+    const unknown = await this.orphans.unknownObjects(objects);
+    return (await this.removal.remove(unknown.map(({ key }) => key))).size;
   }
-}
 
-async function untilEmpty(signal: AbortSignal, step: () => Promise<number>): Promise<number> {
-  let total = 0;
-  for (let done = BATCH; done >= BATCH && !signal.aborted; total += done) done = await step();
-  return total;
-}
-
-async function* oldObjects(store: BlobStore, before: Date): AsyncGenerator<string> {
-  for await (const { key, modifiedAt } of store.objects()) if (modifiedAt < before) yield key;
-}
-
-async function* oldUnfinished(store: BlobStore, before: Date): AsyncGenerator<UnfinishedObject> {
-  for await (const found of store.unfinished()) if (found.startedAt < before) yield found;
-}
-
-async function* batches<Item>(items: AsyncIterable<Item>): AsyncGenerator<Item[]> {
-  let batch: Item[] = [];
-  for await (const item of items) {
-    batch.push(item);
-    if (batch.length < BATCH) continue;
-    yield batch;
-    batch = [];
+  private async discardUnknown(unfinished: UnfinishedObject[]): Promise<number> {
+    const unknown = await this.orphans.unknownUnfinished(unfinished);
+    return (await this.removal.discard(unknown.map(({ staged }) => staged))).size;
   }
-  if (batch.length > 0) yield batch;
+
+  /** @returns null while a backup wants every object kept */
+  private async permitted<Result>(work: () => Promise<Result>): Promise<Result | null> {
+    const result = await this.collection.whileObjectsMayGo(work);
+    if (result === null) this.logger.log('No object is removed now: a backup or another collection runs');
+    return result;
+  }
+
+  private pace(signal: AbortSignal): Pace {
+    return new Pace(this.config.STOWAGE_COLLECT_OBJECTS_PER_SECOND, signal);
+  }
 }

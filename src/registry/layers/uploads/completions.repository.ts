@@ -85,7 +85,8 @@ export class CompletionsRepository {
 
 /**
  * The repository's row is locked first, as its deletion does, so that the two never wait for each other in a circle. A blob that
- * was found damaged gets the new object; else the first object of a digest stays and the new one is spare.
+ * was found damaged gets the new object; else the first object of a digest stays and the new one is spare. A link that is there
+ * already is locked, which waits for a collector that takes it away, and its grace time begins anew.
  */
 function finishing(repository: Repository, upload: Upload, layer: FinishedLayer): Prisma.Sql {
   return Prisma.sql`
@@ -108,8 +109,11 @@ function finishing(repository: Repository, upload: Upload, layer: FinishedLayer)
       INSERT INTO doomed_object (object_key)
       SELECT ${layer.objectKey} FROM stored WHERE object_key <> ${layer.objectKey}
       UNION ALL SELECT damaged.object_key FROM stored, damaged WHERE stored.object_key = ${layer.objectKey}),
+    there AS (
+      SELECT l.blob_id FROM repository_layer l JOIN stored ON stored.id = l.blob_id WHERE l.repository_id = ${repository.id}::bigint FOR KEY SHARE OF l),
+    renewed AS (INSERT INTO loose_layer (repository_id, blob_id) SELECT ${repository.id}::bigint, blob_id FROM there),
     linked AS (
-      INSERT INTO repository_layer (repository_id, blob_id) SELECT ${repository.id}::bigint, id FROM stored
+      INSERT INTO repository_layer (repository_id, blob_id) SELECT ${repository.id}::bigint, id FROM stored WHERE NOT EXISTS (SELECT 1 FROM there)
       ON CONFLICT DO NOTHING RETURNING blob_id)
     SELECT count(*)::int AS finished, (SELECT count(*)::int FROM linked) AS linked,
       count(count_in_repository(${repository.id}::bigint, 0, CASE WHEN EXISTS (SELECT 1 FROM linked) THEN ${layer.sizeBytes}::bigint ELSE 0 END, -1)) AS counted

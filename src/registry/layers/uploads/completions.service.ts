@@ -5,6 +5,7 @@ import type { ByteRange } from '../../../domain/byte-range.js';
 import type { Digest } from '../../../domain/digest.js';
 import { RegistryError } from '../../../domain/registry-error.js';
 import { named, type Repository } from '../../repositories/repository.js';
+import { LayersService } from '../layers.service.js';
 import { type IncomingBytes, receive } from './incoming-bytes.js';
 import {
   assertNext,
@@ -43,6 +44,7 @@ export class CompletionsService {
     private readonly completions: CompletionsRepository,
     private readonly leases: UploadLeases,
     private readonly staging: UploadStaging,
+    private readonly layers: LayersService,
     @Inject(BLOB_STORE) private readonly store: BlobStore,
   ) {}
 
@@ -209,13 +211,17 @@ export class CompletionsService {
     return { sha256: sha256.digest('hex'), sha512: sha512?.digest('hex') ?? null };
   }
 
+  /** The same answer once more, unless the layer was taken out of the repository since. */
   private async repeated(
     repository: Repository,
     uploadId: string,
     done: CompletedUpload,
     { digests }: Completion,
   ): Promise<CompletedLayer> {
-    if (!matches(digests, done)) throw RegistryError.uploadNotFound(uploadId, ...named(repository));
+    const [there] = matches(digests, done)
+      ? await this.layers.availability(repository.registry, repository.name, [`sha256:${done.sha256}`])
+      : [];
+    if (!there || !('layer' in there)) throw RegistryError.uploadNotFound(uploadId, ...named(repository));
     return done;
   }
 }
