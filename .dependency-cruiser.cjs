@@ -5,6 +5,7 @@ const CAPABILITIES = [
   'repositories',
   'layers',
   'images',
+  'integrity',
   'policies',
   'lifecycle',
   'scanning',

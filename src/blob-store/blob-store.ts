@@ -94,6 +94,8 @@ export interface BlobStore {
     sizeBytes: number,
     sink: (piece: Buffer) => Promise<void>,
   ): Promise<void>;
+  /** The object as it is in the store now, or null when there is none. */
+  find(key: string): Promise<StoredObject | null>;
   /** Succeeds for keys that are gone already. */
   remove(keys: string[]): Promise<void>;
   /** The name {@link identify} gave this store, or null for a store nobody used yet. */
@@ -105,6 +107,11 @@ export interface BlobStore {
   objects(): AsyncIterable<StoredObject>;
   /** Everything begun and not committed, for the collector. */
   unfinished(): AsyncIterable<UnfinishedObject>;
+  /**
+   * Bytes of this staged state that are in the store as they were recorded; null when the unfinished object is gone. For the
+   * check of integrity alone: it asks the store what the row knows.
+   */
+  stagedBytes(staged: StagedBlob): Promise<number | null>;
   /** Whether two staged states belong to the same unfinished object. */
   sameUnfinished(one: StagedBlob, other: StagedBlob): boolean;
   /** A URL for a plain HTTP GET, with Range, without credentials; absent where the store cannot. */

@@ -8,8 +8,8 @@
  *   <root>/blobs/<k0k1>/<key>/layout.json    … and their order and sizes
  *
  * Every append writes a file of its own under a fresh name, so a writer that lost its lease can never touch bytes that
- * are recorded. A file counts only after fsync of itself and of the folder that names it. (Over 300 lines: one driver, whose
- * two halves, writing and reading, must agree on this tree.)
+ * are recorded. A file counts only after fsync of itself and of the folder that names it. (Over 300 lines, as everything that
+ * writes into this tree must agree on it.)
  */
 import { randomUUID } from 'node:crypto';
 import { constants, createReadStream } from 'node:fs';
@@ -29,24 +29,28 @@ import type {
 } from './blob-store.js';
 import { BlobMissing } from './blob-store.js';
 import { makeDurableFolder, syncFolder, writeDurably } from './durable-files.js';
-
-interface FilePart {
-  name: string;
-  size: number;
-}
+import {
+  assertSize,
+  type FilePart,
+  LAYOUT,
+  orNull,
+  READ_BYTES,
+  readLayout,
+  readParts,
+  sendFile,
+  sizeOfParts,
+  within,
+} from './file-parts.js';
 
 interface StagedFiles extends StagedBlob {
   key: string;
   parts: FilePart[];
 }
 
-const LAYOUT = 'layout.json';
 const IDENTITY = 'identity';
 const WRITE_BYTES = 1024 * 1024;
 /** What is smaller stays with the upload's record, and becomes one file at the end: each file costs two waits for the disk. */
 const MIN_FILE_BYTES = 64 * 1024;
-/** Read at once; the default of 64 KiB spends more time between reads than reading. */
-const READ_BYTES = 512 * 1024;
 /** Held by all appends together until they are written; beyond that every chunk is written as it comes. Bytes. */
 const MOST_BATCHED_BYTES = 64 * 1024 * 1024;
 
@@ -138,6 +142,15 @@ export class FilesystemBlobStore implements BlobStore {
     }
   }
 
+  async find(key: string): Promise<StoredObject | null> {
+    const path = this.pathOf(key);
+    const found = await stat(path).catch(orNull);
+    if (!found) return null;
+    const sizeBytes = found.isFile() ? found.size : await sizeOfParts(path);
+    // The change time is that of the link, so an old part in a new object counts as new.
+    return { key, sizeBytes, modifiedAt: found.ctime };
+  }
+
   async remove(keys: string[]): Promise<void> {
     for (const key of keys) await rm(this.pathOf(key), { recursive: true, force: true });
   }
@@ -163,21 +176,29 @@ export class FilesystemBlobStore implements BlobStore {
   async *objects(): AsyncIterable<StoredObject> {
     for await (const shard of entries(this.blobRoot)) {
       for await (const key of entries(join(this.blobRoot, shard))) {
-        const path = join(this.blobRoot, shard, key);
-        const found = await stat(path).catch(() => null);
-        if (!found) continue;
-        const parts = found.isFile() ? [{ size: found.size }] : await readLayout(path).catch(() => []);
-        // The change time is that of the link, so an old part in a new object counts as new.
-        yield { key, sizeBytes: parts.reduce((sum, part) => sum + part.size, 0), modifiedAt: found.ctime };
+        const object = await this.find(key);
+        if (object) yield object;
       }
     }
   }
 
   async *unfinished(): AsyncIterable<UnfinishedObject> {
     for await (const key of entries(this.stagedRoot)) {
-      const found = await stat(join(this.stagedRoot, key)).catch(() => null);
+      const found = await stat(join(this.stagedRoot, key)).catch(orNull);
       if (found) yield { staged: { key, parts: [] }, startedAt: found.mtime };
     }
+  }
+
+  async stagedBytes(staged: StagedBlob): Promise<number | null> {
+    const { key, parts } = staged as StagedFiles;
+    const folder = join(this.stagedRoot, key);
+    if (!(await stat(folder).catch(orNull))) return null;
+    let bytes = 0;
+    for (const { name, size } of parts) {
+      const found = await stat(join(folder, name)).catch(orNull);
+      if (found?.size === size) bytes += size;
+    }
+    return bytes;
   }
 
   sameUnfinished(one: StagedBlob, other: StagedBlob): boolean {
@@ -280,76 +301,6 @@ function behind(buffers: Buffer[], written: number): Buffer[] {
     skip -= buffer.length;
   }
   return [];
-}
-
-async function* readParts(folder: string, parts: FilePart[], range?: ByteRange): AsyncGenerator<Buffer> {
-  for (const { part, first: start, last: end } of within(parts, range)) {
-    let missing = end - start + 1;
-    const bytes = createReadStream(join(folder, part.name), { start, end, highWaterMark: READ_BYTES });
-    for await (const chunk of bytes as AsyncIterable<Buffer>) {
-      missing -= chunk.length;
-      yield chunk;
-    }
-    if (missing > 0) throw new Error(`The file ${part.name} of a layer lacks ${missing} bytes`);
-  }
-}
-
-/** Refuses before a byte is out what could only be a part of the layer, or another one. */
-function assertSize(key: string, parts: { size: number }[], sizeBytes: number | undefined): void {
-  const size = parts.reduce((sum, part) => sum + part.size, 0);
-  if (sizeBytes !== undefined && size !== sizeBytes)
-    throw new Error(`The file of ${key} has ${size} bytes, not ${sizeBytes}`);
-}
-
-/** The parts that hold bytes of the range, and which of their bytes. */
-function within<Part extends { size: number }>(
-  parts: Part[],
-  range?: ByteRange,
-): { part: Part; first: number; last: number }[] {
-  let partFirst = 0;
-  return parts.flatMap((part) => {
-    const first = Math.max((range?.first ?? 0) - partFirst, 0);
-    const last = Math.min((range?.last ?? Number.MAX_SAFE_INTEGER) - partFirst, part.size - 1);
-    partFirst += part.size;
-    return first <= last ? [{ part, first, last }] : [];
-  });
-}
-
-/** Reads one buffer while the other is on its way out. */
-async function sendFile(
-  path: string,
-  first: number,
-  last: number,
-  buffers: Buffer[],
-  sink: (piece: Buffer) => Promise<void>,
-): Promise<void> {
-  const file = await open(path, 'r');
-  let sending: Promise<void> = Promise.resolve();
-  try {
-    for (let position = first, turn = 0; position <= last; turn += 1) {
-      const buffer = buffers[turn % buffers.length]!;
-      const { bytesRead } = await file.read(
-        buffer,
-        0,
-        Math.min(buffer.length, last - position + 1),
-        position,
-      );
-      await sending;
-      if (bytesRead === 0) return;
-      sending = sink(buffer.subarray(0, bytesRead));
-      // Awaited in the next turn; a failure before that is not unhandled.
-      sending.catch(() => undefined);
-      position += bytesRead;
-    }
-    await sending;
-  } finally {
-    await sending.catch(() => undefined);
-    await file.close();
-  }
-}
-
-async function readLayout(folder: string): Promise<FilePart[]> {
-  return JSON.parse(await readFile(join(folder, LAYOUT), 'utf8')) as FilePart[];
 }
 
 async function* entries(folder: string): AsyncGenerator<string> {

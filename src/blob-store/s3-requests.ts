@@ -163,6 +163,34 @@ export async function storedParts(
   return known.every((part) => part !== null) ? known : null;
 }
 
+/** Sums up those of the recorded parts that an unfinished upload has, just as they were recorded. Bytes. */
+export async function bytesOfParts(
+  client: S3Client,
+  target: { Bucket: string; Key: string; UploadId: string },
+  recorded: StorePart[],
+): Promise<number> {
+  const wanted = new Map(recorded.map((part) => [part.n, part]));
+  let bytes = 0;
+  // Not by the SDK's paginator, which goes on for ever: stores name a next marker behind the last part too.
+  for (let marker: string | undefined, more = true; more;) {
+    const page: ListPartsCommandOutput = await client.send(
+      new ListPartsCommand({ ...target, PartNumberMarker: marker }),
+    );
+    for (const { PartNumber, ETag, Size } of page.Parts ?? []) {
+      const part = wanted.get(PartNumber ?? 0);
+      if (part && unquoted(part.etag) === unquoted(ETag) && part.size === Size) bytes += part.size;
+    }
+    marker = page.NextPartNumberMarker;
+    more = page.IsTruncated ?? false;
+  }
+  return bytes;
+}
+
+/** Not every store quotes them everywhere. */
+function unquoted(etag: string | undefined): string | undefined {
+  return etag?.replaceAll('"', '');
+}
+
 /** Writes one whole object of less than a part. */
 export async function putObject(
   client: S3Client,

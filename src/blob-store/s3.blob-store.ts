@@ -5,7 +5,7 @@
  *   blobs/<uuid>     one object per layer, written once under its own key and never copied
  *
  * A key belongs to one multipart upload (or one PutObject) for ever, so no late writer can replace a committed object.
- * Only requests every S3 has are used: PutObject, GetObject, DeleteObjects, the multipart family, the two listings, HeadBucket.
+ * (Over 300 lines, for the driver is one state machine.) Only requests every S3 has are used: PutObject, GetObject, DeleteObjects, the multipart family, the two listings, HeadBucket.
  */
 import { randomUUID } from 'node:crypto';
 import type { Readable } from 'node:stream';
@@ -39,6 +39,7 @@ import { BlobMissing } from './blob-store.js';
 import type { ByteBudget } from './byte-budget.js';
 import { PartSplitter, type StorePart } from './part-splitter.js';
 import {
+  bytesOfParts,
   completeMultipart,
   isCode,
   isMissing,
@@ -141,14 +142,14 @@ export class S3BlobStore implements BlobStore {
         (sum, size) => sum + size,
         0,
       );
-      if ((await this.sizeOf(key)) !== expected) throw new BlobMissing(key);
+      if ((await this.find(key))?.sizeBytes !== expected) throw new BlobMissing(key);
       return { key, certain: false };
     }
   }
 
   async madeOf(staged: StagedBlob): Promise<{ key: string; sizeBytes: number } | null> {
     const { key } = staged as StagedMultipart;
-    const sizeBytes = await this.sizeOf(key);
+    const sizeBytes = await this.find(key).then((found) => found?.sizeBytes);
     return sizeBytes === undefined ? null : { key, sizeBytes };
   }
 
@@ -174,6 +175,16 @@ export class S3BlobStore implements BlobStore {
       throw new Error(`The store announced ${ContentLength} bytes for ${key}, which has another size`);
     } catch (error) {
       throw isMissing(error) ? new BlobMissing(key) : error;
+    }
+  }
+
+  async find(key: string): Promise<StoredObject | null> {
+    try {
+      const found = await this.client.send(new HeadObjectCommand({ Bucket: this.bucket, Key: key }));
+      return { key, sizeBytes: found.ContentLength ?? 0, modifiedAt: found.LastModified ?? new Date() };
+    } catch (error) {
+      if (isMissing(error)) return null;
+      throw error;
     }
   }
 
@@ -252,6 +263,19 @@ export class S3BlobStore implements BlobStore {
     }
   }
 
+  async stagedBytes(staged: StagedBlob): Promise<number | null> {
+    const { key, uploadId, parts } = staged as StagedMultipart;
+    try {
+      return await bytesOfParts(this.client, { Bucket: this.bucket, Key: key, UploadId: uploadId }, parts);
+    } catch (error) {
+      if (!isCode(error, 'NoSuchUpload')) throw error;
+    }
+    // A completion whose record was lost made the object of them; the next one finds it.
+    const wanted = parts.reduce((sum, { size }) => sum + size, 0);
+    const object = parts.length > 0 ? await this.find(key) : null;
+    return object && object.sizeBytes >= wanted ? wanted : null;
+  }
+
   sameUnfinished(one: StagedBlob, other: StagedBlob): boolean {
     return (one as StagedMultipart).uploadId === (other as StagedMultipart).uploadId;
   }
@@ -278,14 +302,5 @@ export class S3BlobStore implements BlobStore {
   /** For a request that failed anyway: what the store does not drop at once, the collector finds. */
   private async discardSoon(staged: StagedBlob): Promise<void> {
     await atMost(DISCARD_PATIENCE_MS, this.discard(staged));
-  }
-
-  private async sizeOf(key: string): Promise<number | undefined> {
-    try {
-      return (await this.client.send(new HeadObjectCommand({ Bucket: this.bucket, Key: key }))).ContentLength;
-    } catch (error) {
-      if (isMissing(error)) return undefined;
-      throw error;
-    }
   }
 }

@@ -16,6 +16,8 @@ export interface Syntax<Options extends ParseArgsOptionsConfig = ParseArgsOption
   usage: string;
   options: Options;
   allowPositionals?: boolean;
+  /** Exit code of anything that failed, where 1 says something else. */
+  failureCode?: number;
 }
 
 type Values<Options extends ParseArgsOptionsConfig> = ReturnType<
@@ -93,7 +95,7 @@ export async function runCommand<const Options extends ParseArgsOptionsConfig>(
     const explained = EXPLAINED.some((kind) => error instanceof kind);
     const text = error instanceof Error && !explained ? error.stack : undefined;
     process.stderr.write(`${name}: ${text ?? (error as Error).message}\n`);
-    process.exit(error instanceof CommandError ? error.exitCode : 1);
+    process.exit(error instanceof CommandError ? error.exitCode : (syntax.failureCode ?? 1));
   }
 }
 

@@ -168,6 +168,18 @@ export const environment = z.object({
     .max(100_000)
     .default(200)
     .describe('Layers and stored objects the collector removes in one second, at most.'),
+  STOWAGE_SCRUB_DAYS: z.coerce
+    .number()
+    .min(0)
+    .max(3650)
+    .default(30)
+    .describe('Every layer is read and hashed again once in so many days; 0: never.'),
+  STOWAGE_SCRUB_MIB_PER_SECOND: z.coerce
+    .number()
+    .min(1)
+    .max(100_000)
+    .default(50)
+    .describe('How fast that reading may go, over the whole deployment. MiB per second.'),
   STOWAGE_SHUTDOWN_SECONDS: z.coerce
     .number()
     .min(0)

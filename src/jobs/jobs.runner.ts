@@ -29,6 +29,8 @@ const ANSWER_PATIENCE_MS = 60_000;
 const ENDING_PATIENCE_MS = 10_000;
 const DISCONNECT_PATIENCE_MS = 1_000;
 
+type WorkerOptions = { pgPool: pg.Pool; logger: WorkerLogger };
+
 interface Job extends Schedule {
   work: (signal: AbortSignal) => Promise<unknown>;
 }
@@ -55,6 +57,10 @@ export class JobsRunner implements OnApplicationBootstrap, BeforeApplicationShut
     const options = { pgPool: this.pool, logger: this.workerLogger() };
     await runMigrations(options);
     if (this.config.STOWAGE_ROLE === 'api') return;
+    await this.begin(options);
+  }
+
+  private async begin(options: WorkerOptions): Promise<void> {
     const jobs = this.jobs();
     this.runner = await run({
       ...options,
@@ -71,6 +77,17 @@ export class JobsRunner implements OnApplicationBootstrap, BeforeApplicationShut
         })),
       ),
     });
+    this.runner.promise.catch((error: unknown) => this.beginAgain(options, error));
+  }
+
+  /** The queue ends itself when the database leaves it without an answer for too long; it must not end with it. */
+  private beginAgain(options: WorkerOptions, error: unknown): void {
+    if (this.stopping.signal.aborted) return;
+    this.logger.error({ msg: 'The job queue ended and will be begun again', err: error });
+    setTimeout(() => {
+      if (this.stopping.signal.aborted) return;
+      this.begin(options).catch((again: unknown) => this.beginAgain(options, again));
+    }, POLL_MS).unref();
   }
 
   /** Running jobs stop at their next step and are run again later. */

@@ -73,6 +73,7 @@ describe('While the database is down, the registry', () => {
     expect(await pull.json()).toMatchObject({ errors: [{ code: 'UNKNOWN' }] });
     expect(await readiness(registry)).toEqual([503, { database: 'failed', blobStore: 'ok', port: 'ok' }]);
     expect((await fetch(`${registry.environment.operatorUrl}/livez`)).status).toBe(200);
+    expect((await fetch(`${registry.environment.operatorUrl}/metrics`)).status).toBe(200);
 
     await proxy.restore();
     const { repositories } = await registry.ecr.send(new DescribeRepositoriesCommand({}));

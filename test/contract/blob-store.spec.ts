@@ -265,6 +265,31 @@ describeEachStore('The blob store', (name) => {
     expect([...(await keys()).keys()]).not.toContain(second);
   });
 
+  it('finds one object with its size, or none', async () => {
+    const { key } = await store.commit(null, [Buffer.from('found')], session());
+    expect(await store.find(key)).toMatchObject({ key, sizeBytes: 5 });
+    await store.remove([key]);
+    expect(await store.find(key)).toBeNull();
+  });
+
+  it('tells how many of the recorded bytes of an unfinished object it has', async () => {
+    const context = session();
+    const first = await append(context, null, layer(6 * MEBIBYTE, 'first').bytes);
+    const second = await append(context, first.staged, ...first.rest, layer(7 * MEBIBYTE, 'second').bytes);
+    const [before, after] = [6 * MEBIBYTE - first.restBytes, 13 * MEBIBYTE - second.restBytes];
+    expect(await store.stagedBytes(second.staged!)).toBe(after);
+    // The state of before the second append: its bytes are there, whatever followed them.
+    expect(await store.stagedBytes(first.staged!)).toBe(before);
+    await store.discard(second.staged!);
+    expect(await store.stagedBytes(second.staged!)).toBeNull();
+  });
+
+  it('leaves nothing unfinished behind an object that was made in one go', async () => {
+    const before = await unfinishedCount(store);
+    for (const rest of [[], [Buffer.from('in one go')]]) await store.commit(null, rest, session());
+    expect(await unfinishedCount(store)).toBe(before);
+  });
+
   it('lists its objects in key order', async () => {
     const listed = [...(await keys()).keys()];
     expect(listed.length).toBeGreaterThan(3);

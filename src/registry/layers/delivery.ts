@@ -1,12 +1,16 @@
 import type { OutgoingHttpHeaders } from 'node:http';
+import type { Readable } from 'node:stream';
+import { Logger } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { rangeLength } from '../../domain/byte-range.js';
 import { requestedRange } from '../../protocols/oci/byte-range-header.js';
 import type { LayerSource } from './layer-source.js';
 
+const logger = new Logger('Delivery');
+
 /**
- * Answers a GET with bytes of a layer, whole (200) or in part (206). A store that fails in the middle ends the connection,
- * so that the client sees a truncated body and never a complete wrong one.
+ * Answers a GET with bytes of a layer, whole (200) or in part (206). A store that fails in the middle, or gives fewer bytes or
+ * more than the layer has, ends the connection, so that the client sees a truncated body and never a complete wrong one.
  * @throws RegistryError RangeInvalid
  */
 export async function deliver(
@@ -27,6 +31,7 @@ export async function deliver(
   // The client may be gone already, or go before the last byte; the store's connection must not wait for it.
   if (reply.raw.destroyed) bytes.destroy();
   else reply.raw.once('close', () => bytes.destroy());
+  endUnlessExact(reply, bytes, length);
   describe();
   await reply.send(bytes);
 }
@@ -60,5 +65,32 @@ async function sendPieces(
   }
   if (sent === 0 && length === 0) begin();
   if (sent === length) raw.end();
-  else raw.destroy();
+  else otherLength(reply, length, sent);
+}
+
+/**
+ * Node sends whatever a stream gives under whatever length was announced: fewer bytes leave the client waiting, and more are
+ * taken for the next answer.
+ */
+function endUnlessExact(reply: FastifyReply, bytes: Readable, expectedBytes: number): void {
+  let sent = 0;
+  const end = (): void => {
+    bytes.destroy();
+    otherLength(reply, expectedBytes, sent);
+  };
+  // Paused, so that listening sets nothing in motion before the answer takes the bytes.
+  bytes.pause();
+  bytes.on('data', (chunk: Buffer) => {
+    sent += chunk.length;
+    if (sent > expectedBytes) end();
+  });
+  bytes.once('end', () => {
+    if (sent < expectedBytes) end();
+  });
+}
+
+function otherLength(reply: FastifyReply, expectedBytes: number, sent: number): void {
+  const msg = 'The store gave another number of bytes than the layer has; the connection was ended';
+  logger.error({ msg, expectedBytes, sent, requestId: reply.request.id });
+  reply.raw.destroy();
 }

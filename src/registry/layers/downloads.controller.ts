@@ -21,7 +21,7 @@ export class DownloadsController {
   ): Promise<void> {
     if (!/^[0-9]{1,15}$/.test(size)) throw new RegistryError('RouteNotFound', 'Not found');
     const layer = { objectKey, sizeBytes: Number(size) };
-    const source = this.layers.signedSource(request.originalUrl, layer);
+    const source = await this.layers.signedSource(request.originalUrl, layer);
     await deliver(reply, { sizeBytes: layer.sizeBytes, range }, source);
   }
 }

@@ -47,6 +47,6 @@ import { UploadsService } from './uploads/uploads.service.js';
     StoreBinding,
     StoreBindingRepository,
   ],
-  exports: [LayersService],
+  exports: [LayersService, StoreBinding],
 })
 export class LayersModule {}

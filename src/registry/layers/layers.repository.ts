@@ -78,6 +78,14 @@ export class LayersRepository {
     return new Set(rows.map(({ blobId }) => blobId));
   }
 
+  /** Whether an object is that of a layer, and not known to be damaged. */
+  async isServed(objectKey: string): Promise<boolean> {
+    const rows = await this.prisma.prepared(
+      Prisma.sql`SELECT 1 FROM blob WHERE object_key = ${objectKey} AND damaged_at IS NULL`,
+    );
+    return rows.length > 0;
+  }
+
   /** Makes a layer of one repository visible in another. @returns what stood against it */
   async mount(
     from: Repository,

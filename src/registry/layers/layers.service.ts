@@ -75,10 +75,13 @@ export class LayersService {
     };
   }
 
-  /** The bytes behind a signed URL of ours. @throws RegistryError AccessDenied */
-  signedSource(wireUrl: string, layer: Pick<Layer, 'objectKey' | 'sizeBytes'>): LayerSource {
+  /** The bytes behind a signed URL of ours. @throws RegistryError AccessDenied, LayersNotFound */
+  async signedSource(wireUrl: string, layer: Pick<Layer, 'objectKey' | 'sizeBytes'>): Promise<LayerSource> {
     if (!this.signedUrls.verify(wireUrl))
       throw new RegistryError('AccessDenied', 'The download URL is not valid or has expired');
+    // The URL outlives what it was signed for: the object may have been found damaged, or replaced, since.
+    if (!(await this.layers.isServed(layer.objectKey)))
+      throw new RegistryError('LayersNotFound', 'The layer does not exist any more');
     return this.source(layer);
   }
 

@@ -13,6 +13,11 @@ export class StoreBinding implements OnModuleInit {
     @Inject(BLOB_STORE) private readonly store: BlobStore,
   ) {}
 
+  /** Whether the store still carries the name of this database's: an unmounted disk looks like an empty one. */
+  async isThere(): Promise<boolean> {
+    return (await this.store.identity()) === (await this.binding.identity());
+  }
+
   async onModuleInit(): Promise<void> {
     const expected = await this.binding.identity();
     const found = await this.store.identity();

@@ -22,6 +22,8 @@ export type Finished =
 interface Done {
   finished: number;
   linked: number;
+  /** A damaged layer got new bytes: nobody had it before. */
+  healed: number;
 }
 
 /** The statements that turn an upload into a layer. */
@@ -31,16 +33,18 @@ export class CompletionsRepository {
 
   /**
    * The bytes are one object now, but the completion was refused: keeps that, so that a completion with the right digest
-   * need not read them again.
+   * need not read them again. @returns false when the lease is lost
    */
-  async recordCommitted(upload: Upload, layer: FinishedLayer): Promise<void> {
+  async recordCommitted(upload: Upload, layer: FinishedLayer): Promise<boolean> {
     const committed: CommittedObject = { committed: layer.objectKey, sizeBytes: layer.sizeBytes };
-    await this.prisma.$executeRaw`
+    const [row] = await this.prisma.$queryRaw<{ moved: number }[]>`
       WITH moved AS (
         UPDATE upload SET staged = ${JSON.stringify(committed)}::jsonb, tail_bytes = 0,
           sha256_so_far = ${layer.sha256}, sha512_so_far = ${layer.sha512}
-        WHERE id = ${upload.id}::uuid AND lease_token = ${upload.lease}::uuid AND state = 'open' RETURNING id)
-      DELETE FROM upload_tail USING moved WHERE upload_id = moved.id`;
+        WHERE id = ${upload.id}::uuid AND lease_token = ${upload.lease}::uuid AND state = 'open' RETURNING id),
+      tails AS (DELETE FROM upload_tail USING moved WHERE upload_id = moved.id)
+      SELECT count(*)::int AS moved FROM moved`;
+    return row!.moved === 1;
   }
 
   /** The commit: digest → object, repository → layer, counters, tombstone, all or nothing. */
@@ -115,14 +119,14 @@ function finishing(repository: Repository, upload: Upload, layer: FinishedLayer)
     linked AS (
       INSERT INTO repository_layer (repository_id, blob_id) SELECT ${repository.id}::bigint, id FROM stored WHERE NOT EXISTS (SELECT 1 FROM there)
       ON CONFLICT DO NOTHING RETURNING blob_id)
-    SELECT count(*)::int AS finished, (SELECT count(*)::int FROM linked) AS linked,
+    SELECT count(*)::int AS finished, (SELECT count(*)::int FROM linked) AS linked, (SELECT count(*)::int FROM damaged) AS healed,
       count(count_in_repository(${repository.id}::bigint, 0, CASE WHEN EXISTS (SELECT 1 FROM linked) THEN ${layer.sizeBytes}::bigint ELSE 0 END, -1)) AS counted
     FROM finished`;
 }
 
 function outcome([done]: Done[]): 'linked' | 'already-there' | 'lease-lost' {
   if (done!.finished === 0) return 'lease-lost';
-  return done!.linked === 0 ? 'already-there' : 'linked';
+  return done!.linked + done!.healed === 0 ? 'already-there' : 'linked';
 }
 
 class Exceeded extends Error {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
-import { BLOB_STORE, BlobMissing, type BlobStore } from '../../../blob-store/blob-store.js';
+import { BLOB_STORE, BlobMissing, type BlobStore, type StagedBlob } from '../../../blob-store/blob-store.js';
 import type { ByteRange } from '../../../domain/byte-range.js';
 import type { Digest } from '../../../domain/digest.js';
 import { RegistryError } from '../../../domain/registry-error.js';
@@ -109,12 +109,10 @@ export class CompletionsService {
             ? known
             : await this.reread({ objectKey, sizeBytes }, wants(digests, 'sha512'), digests);
         if (!matches(digests, actual)) {
-          await this.completions.recordCommitted(upload, { ...actual, sizeBytes, objectKey });
+          await this.keepCommitted(upload, { ...actual, sizeBytes, objectKey }, staged);
           throw RegistryError.invalidLayer();
         }
-        const layer = await this.link(repository, upload, { ...actual, sizeBytes, objectKey }, completion);
-        if (staged) await this.store.settle?.(staged).catch(() => undefined);
-        return layer;
+        return await this.link(repository, upload, { ...actual, sizeBytes, objectKey }, completion, staged);
       } catch (error) {
         if (staging) await this.staging.drop(upload, staging);
         throw error instanceof BlobMissing
@@ -147,7 +145,7 @@ export class CompletionsService {
           : { sha256, sha512 };
       if (!matches(digests, actual)) throw RegistryError.invalidLayer();
       const layer = { ...actual, sizeBytes, objectKey };
-      return this.link(repository, upload, layer, completion);
+      return this.link(repository, upload, layer, completion, null);
     });
   }
 
@@ -156,19 +154,35 @@ export class CompletionsService {
     upload: Upload,
     layer: FinishedLayer,
     { strict, digests }: Completion,
+    staged: StagedBlob | null,
   ): Promise<CompletedLayer> {
     const finished = await this.completions.finish(repository, upload, layer);
     if (typeof finished === 'object') {
-      await this.completions.recordCommitted(upload, layer);
+      await this.keepCommitted(upload, layer, staged);
       throw RegistryError.limitExceeded(
         `The layer does not fit into the ${finished.exceeded === 'repositoryBytes' ? 'repository' : 'registry'}, which may store '${finished.limit}' bytes`,
       );
     }
     if (finished === 'lease-lost') throw RegistryError.uploadNotFound(upload.id, ...named(repository));
     this.staging.forget(upload);
+    if (staged) await this.settle(staged);
     if (finished === 'already-there' && strict)
       throw RegistryError.layerAlreadyExists(String(digests[0]), ...named(repository));
     return { sha256: layer.sha256, sha512: layer.sha512 };
+  }
+
+  /** Refused, but one object from now on: the staged bytes it was made of have served. */
+  private async keepCommitted(
+    upload: Upload,
+    layer: FinishedLayer,
+    staged: StagedBlob | null,
+  ): Promise<void> {
+    const kept = await this.completions.recordCommitted(upload, layer);
+    if (kept && staged) await this.settle(staged);
+  }
+
+  private async settle(staged: StagedBlob): Promise<void> {
+    await this.store.settle?.(staged).catch(() => undefined);
   }
 
   private assertPartsFill(repository: Repository, upload: Upload): void {
