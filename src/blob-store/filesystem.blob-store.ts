@@ -17,6 +17,7 @@ import { access, link, mkdir, open, opendir, readFile, rm, stat } from 'node:fs/
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { ByteRange } from '../domain/byte-range.js';
+import { faultPoint } from '../observability/fault-points.js';
 import type {
   AppendContext,
   Appended,
@@ -71,6 +72,7 @@ export class FilesystemBlobStore implements BlobStore {
     const before = (staged as StagedFiles | null) ?? { key: randomUUID(), parts: [] };
     const folder = join(this.stagedRoot, before.key);
     await makeDurableFolder(folder, this.stagedRoot);
+    faultPoint('file-folder-made');
     const name = randomUUID();
     const size = await this.writeFile(join(folder, name), bytes, context.signal).catch(
       async (error: unknown) => {
@@ -80,6 +82,7 @@ export class FilesystemBlobStore implements BlobStore {
         throw error;
       },
     );
+    faultPoint('file-written');
     await syncFolder(folder);
     return { staged: { key: before.key, parts: [...before.parts, { name, size }] }, rest: [], restBytes: 0 };
   }
@@ -93,6 +96,7 @@ export class FilesystemBlobStore implements BlobStore {
       // Until its folder is synced nobody knows of it, so it can be written in its place.
       if (!staged) await this.writeFile(to, rest, context.signal);
       else await this.linkParts(staged as StagedFiles, rest, to, context);
+      faultPoint('object-file-linked');
       await syncFolder(shard);
       return { key, certain: true };
     } catch (error) {
@@ -222,13 +226,18 @@ export class FilesystemBlobStore implements BlobStore {
       return;
     }
     await mkdir(to, { mode: 0o700 });
-    for (const part of parts) await link(join(from, part.name), join(to, part.name)).catch(orMissing(key));
+    faultPoint('object-folder-made');
+    for (const part of parts) {
+      await link(join(from, part.name), join(to, part.name)).catch(orMissing(key));
+      faultPoint('object-part-linked');
+    }
     const all = [...parts];
     if (rest.length > 0) {
       const name = randomUUID();
       all.push({ name, size: await this.writeFile(join(to, name), rest, context.signal) });
     }
     await writeDurably(join(to, LAYOUT), JSON.stringify(all));
+    faultPoint('object-layout-written');
     await syncFolder(to);
   }
 

@@ -25,6 +25,7 @@ import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import type { S3Settings } from '../config/config.js';
 import { atMost } from '../config/patience.js';
 import { type ByteRange, rangeLength } from '../domain/byte-range.js';
+import { faultPoint } from '../observability/fault-points.js';
 import type {
   AppendContext,
   Appended,
@@ -96,12 +97,14 @@ export class S3BlobStore implements BlobStore {
     const begin = async (): Promise<StagedMultipart> => (target ??= await this.beginMultipart());
     const splitter = new PartSplitter(this.budget, context, async (part, partNumber) => {
       const { key, uploadId } = await begin();
-      return uploadPart(
+      const stored = await uploadPart(
         this.client,
         { Bucket: this.bucket, Key: key, UploadId: uploadId, PartNumber: partNumber },
         part,
         context.signal,
       );
+      faultPoint('multipart-part-stored');
+      return stored;
     });
     try {
       if (!before) splitter.beforeFirstPart = async () => void (await begin());
@@ -127,6 +130,7 @@ export class S3BlobStore implements BlobStore {
       if (rest.length > 0) {
         const target = { ...upload, PartNumber: await context.takePartNumbers(1) };
         all.push(await uploadPart(this.client, target, rest, context.signal));
+        faultPoint('multipart-rest-stored');
       }
       await completeMultipart(this.client, upload, all);
       return { key, certain: true };
@@ -296,6 +300,7 @@ export class S3BlobStore implements BlobStore {
         ChecksumAlgorithm: 'CRC32',
       }),
     );
+    faultPoint('multipart-created');
     return { key, uploadId: UploadId!, parts: [] };
   }
 

@@ -15,7 +15,7 @@ export async function crash(registry: RegistryProcess): Promise<void> {
   await service;
 }
 
-function killIfThere(pid: number): void {
+export function killIfThere(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL');
   } catch (error) {
@@ -25,7 +25,7 @@ function killIfThere(pid: number): void {
 }
 
 /** The postmaster and its children: all that work in the database's folder. Read from /proc. */
-function postgresProcesses(dataDir: string): number[] {
+export function postgresProcesses(dataDir: string): number[] {
   const folder = statSync(join(dataDir, 'postgres/data'));
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))

@@ -9,6 +9,8 @@ export interface RegistryProcess extends RegistryClient {
   environment: TestEnvironment;
   /** Of the running service. */
   readonly pid: number;
+  /** False once it ended, however that came. */
+  readonly isRunning: boolean;
   /** Everything it wrote so far, over all its lives. */
   readonly output: string;
   /** @returns its exit code, or null when the signal ended it */
@@ -66,6 +68,9 @@ export async function startRegistryProcess(
       environment,
       get pid() {
         return child.pid!;
+      },
+      get isRunning() {
+        return !hasEnded(child);
       },
       get output() {
         return output;

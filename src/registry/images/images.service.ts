@@ -6,6 +6,7 @@ import { type ImageIdentifier, isTag } from '../../domain/image-reference.js';
 import { cutPage, type Page, type PageRequest } from '../../domain/page.js';
 import type { RegistryAddress } from '../../domain/registry-address.js';
 import { RegistryError } from '../../domain/registry-error.js';
+import { faultPoint } from '../../observability/fault-points.js';
 import { QuotasService } from '../quotas/quotas.service.js';
 import { RepositoriesService } from '../repositories/repositories.service.js';
 import { named, type Repository } from '../repositories/repository.js';
@@ -72,6 +73,7 @@ export class ImagesService {
     const digest = digestOf(push.bytes, push.digest?.startsWith('sha512:') ? 'sha512' : 'sha256');
     if (push.digest !== undefined && push.digest !== digest)
       throw RegistryError.imageDigestDoesNotMatch(push.digest, ...named(repository));
+    faultPoint('image-accepted');
     const pushed = await this.pushes.push(repository, {
       digest,
       alias: push.digest === undefined ? digestOf(push.bytes, 'sha512') : null,
@@ -80,6 +82,7 @@ export class ImagesService {
       tags: [...new Set(push.tags)],
       mayMoveTag: (tag) => mayMoveTag(repository, tag),
     });
+    faultPoint('image-pushed');
     if (pushed.outcome !== 'stored') throw pushRefused(repository, pushed);
     return { digest: pushed.digest, manifest, changed: pushed.changed };
   }
@@ -133,6 +136,7 @@ export class ImagesService {
     const faults = identifiers.map(identifierFault);
     const sound = identifiers.filter((_, index) => faults[index] === null);
     const outcomes = (await this.deletions.remove(repository, sound, { keepUntagged: false })).values();
+    faultPoint('image-removed');
     const answers = identifiers.map(
       (identifier, index) => [identifier, faults[index] ?? outcomes.next().value!] as const,
     );
@@ -152,6 +156,7 @@ export class ImagesService {
   ): Promise<void> {
     const repository = await this.repositories.require(registry, repositoryName);
     const [removed] = await this.deletions.remove(repository, [identifier], { keepUntagged: true });
+    faultPoint('image-removed');
     if (removed!.outcome === 'referenced')
       throw RegistryError.imageReferencedByManifestList(removed!.parents);
     if (removed!.outcome !== 'removed') throw RegistryError.imageNotFound(identifier, ...named(repository));

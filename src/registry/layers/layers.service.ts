@@ -5,6 +5,7 @@ import { Digest } from '../../domain/digest.js';
 import type { RegistryAddress } from '../../domain/registry-address.js';
 import { RegistryError } from '../../domain/registry-error.js';
 import { SignedUrls } from '../../identity/signed-urls.js';
+import { faultPoint } from '../../observability/fault-points.js';
 import { named, type Repository } from '../repositories/repository.js';
 import { DOWNLOAD_SECONDS } from './download-lifetime.js';
 import type { LayerSource } from './layer-source.js';
@@ -92,6 +93,7 @@ export class LayersService {
    */
   async mount(from: Repository, to: Repository, digest: Digest): Promise<boolean> {
     const outcome = await this.layers.mount(from, to, digest);
+    faultPoint('layer-mounted');
     if (typeof outcome === 'object') {
       throw RegistryError.limitExceeded(
         `The layer does not fit into the repository or registry, which may store '${outcome.exceeded}' bytes`,
@@ -109,6 +111,7 @@ export class LayersService {
   async delete(repository: Repository, digest: Digest): Promise<void> {
     const layer = await this.find(repository.registry, repository.name, digest);
     const outcome = await this.layers.unlink(repository, layer.blobId);
+    faultPoint('layer-unlinked');
     if (outcome === 'missing') throw RegistryError.layerNotFound(String(digest), ...named(repository));
     if (outcome === 'referenced')
       throw new RegistryError(

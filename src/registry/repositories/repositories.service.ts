@@ -4,6 +4,7 @@ import { cutPage, type Page, type PageRequest } from '../../domain/page.js';
 import type { RegistryAddress } from '../../domain/registry-address.js';
 import { RegistryError } from '../../domain/registry-error.js';
 import { requireRepositoryName } from '../../domain/repository-name.js';
+import { faultPoint } from '../../observability/fault-points.js';
 import { type NewRepository, RepositoriesRepository } from './repositories.repository.js';
 import { named, type Repository, type Tag, type TagMutability } from './repository.js';
 import { assertTagCount, assertTagKey, assertTags } from './resource-tags.js';
@@ -45,6 +46,7 @@ export class RepositoriesService {
     assertTags(input.tags);
     assertTagCount(input.tags.length);
     const created = await this.repositories.create(registry, input);
+    faultPoint('repository-created');
     if (created === 'exists') throw RegistryError.repositoryAlreadyExists(input.name, registry.accountId);
     if ('limit' in created) {
       throw RegistryError.limitExceeded(
@@ -75,6 +77,7 @@ export class RepositoriesService {
   async delete(registry: RegistryAddress, name: string, force: boolean): Promise<Repository> {
     const repository = await this.require(registry, name);
     const outcome = await this.repositories.delete(repository, force);
+    faultPoint('repository-deleted');
     if (outcome === 'missing') throw RegistryError.repositoryNotFound(name, registry.accountId);
     if (outcome === 'not-empty') throw RegistryError.repositoryNotEmpty(name, registry.accountId);
     return repository;

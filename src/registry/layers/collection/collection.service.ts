@@ -1,6 +1,7 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { StoredObject, UnfinishedObject } from '../../../blob-store/blob-store.js';
 import { CONFIG, type Config } from '../../../config/config.js';
+import { faultPoint } from '../../../observability/fault-points.js';
 import { ScheduledJob } from '../../../jobs/scheduled-job.decorator.js';
 import { CollectionMetrics } from './collection-metrics.js';
 import { CollectionRepository } from './collection.repository.js';
@@ -88,6 +89,7 @@ export class CollectionService {
     const steps: (() => Promise<Step>)[] = [
       async () => {
         const expired = await this.collection.expireUploads(batch);
+        if (expired > 0) faultPoint('uploads-expired');
         collected.expiredUploads += expired;
         return { removed: 0, more: expired === batch };
       },
@@ -100,6 +102,7 @@ export class CollectionService {
       async () => {
         const review: Review<LayerPosition> = await this.reviews.reviewLayers(layerPosition, batch);
         layerPosition = review.last;
+        if (review.removed > 0) faultPoint('layers-unlinked');
         this.metrics.reviewed.inc({ queue: 'loose_layer' }, review.reviewed);
         this.metrics.unlinkedLayers.inc(review.removed);
         collected.unlinkedLayers += review.removed;
@@ -108,6 +111,7 @@ export class CollectionService {
       async () => {
         const review: Review<bigint> = await this.reviews.reviewBlobs(blobPosition, batch);
         blobPosition = review.last;
+        if (review.removed > 0) faultPoint('blobs-dropped');
         this.metrics.reviewed.inc({ queue: 'loose_blob' }, review.reviewed);
         this.metrics.droppedBlobs.inc(review.removed);
         this.metrics.droppedBytes.inc(review.bytes);
@@ -178,13 +182,16 @@ export class CollectionService {
         key: objectKey ?? (typeof staged?.['committed'] === 'string' ? staged['committed'] : null),
         staged,
       }));
+      if (doomed.length > 0) faultPoint('doomed-claimed');
       const goneKeys = await this.removal.remove(doomed.flatMap(({ key }) => key ?? []));
+      if (goneKeys.size > 0) faultPoint('doomed-removed');
       const goneStaged = await this.removal.discard(
         doomed.flatMap(({ key, staged }) => (key === null && staged ? [staged] : [])),
       );
       const gone = doomed.filter(({ key, staged }) =>
         key === null ? !staged || goneStaged.has(staged) : goneKeys.has(key),
       );
+      if (gone.length > 0) faultPoint('doomed-discarded');
       await this.collection.buried(gone.map(({ id }) => id));
       // A store that removed nothing at all is left alone until the next run.
       return { removed: gone.length, more: doomed.length === limit && gone.length > 0 };
@@ -193,12 +200,18 @@ export class CollectionService {
 
   private async removeUnknown(objects: StoredObject[]): Promise<number> {
     const unknown = await this.orphans.unknownObjects(objects);
-    return (await this.removal.remove(unknown.map(({ key }) => key))).size;
+    if (unknown.length > 0) faultPoint('orphans-found');
+    const gone = await this.removal.remove(unknown.map(({ key }) => key));
+    if (gone.size > 0) faultPoint('orphans-removed');
+    return gone.size;
   }
 
   private async discardUnknown(unfinished: UnfinishedObject[]): Promise<number> {
     const unknown = await this.orphans.unknownUnfinished(unfinished);
-    return (await this.removal.discard(unknown.map(({ staged }) => staged))).size;
+    if (unknown.length > 0) faultPoint('unfinished-found');
+    const gone = await this.removal.discard(unknown.map(({ staged }) => staged));
+    if (gone.size > 0) faultPoint('unfinished-discarded');
+    return gone.size;
   }
 
   /** @returns null while a backup wants every object kept */

@@ -1,5 +1,6 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import { BLOB_STORE, type BlobStore } from '../../../blob-store/blob-store.js';
+import { faultPoint } from '../../../observability/fault-points.js';
 import { StoreBindingRepository } from './store-binding.repository.js';
 
 /**
@@ -29,6 +30,7 @@ export class StoreBinding implements OnModuleInit {
           : 'The configured blob store belongs to another database. Check STOWAGE_DATA_DIR, STOWAGE_S3_BUCKET and DATABASE_URL.',
       );
     }
+    faultPoint('store-named');
     if (found === null) await this.store.identify(expected);
     else await this.binding.adopt(found);
   }

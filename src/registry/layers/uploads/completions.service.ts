@@ -4,6 +4,7 @@ import { BLOB_STORE, BlobMissing, type BlobStore, type StagedBlob } from '../../
 import type { ByteRange } from '../../../domain/byte-range.js';
 import type { Digest } from '../../../domain/digest.js';
 import { RegistryError } from '../../../domain/registry-error.js';
+import { faultPoint } from '../../../observability/fault-points.js';
 import { named, type Repository } from '../../repositories/repository.js';
 import { LayersService } from '../layers.service.js';
 import { type IncomingBytes, receive } from './incoming-bytes.js';
@@ -96,20 +97,26 @@ export class CompletionsService {
             context,
           )
         : null;
+      if (staging) faultPoint('rest-stored');
       const staged = staging ? staging.appended.staged : upload.staged;
       try {
         const sizeBytes = upload.offsetBytes + (staging?.newBytes ?? 0);
         const known = staging?.newBytes ? staging.feed?.digests() : this.knownDigests(upload);
         const comparable = known && (known.sha512 !== null || !wants(digests, 'sha512'));
-        if (comparable && !matches(digests, known)) throw RegistryError.invalidLayer();
+        if (comparable && !matches(digests, known)) {
+          faultPoint('completion-refused');
+          throw RegistryError.invalidLayer();
+        }
         const rest = staging ? staging.appended.rest : await this.uploads.tails(upload);
         const { key: objectKey, certain } = await this.store.commit(staged, rest, context);
+        faultPoint('object-completed');
         const actual =
           comparable && certain
             ? known
             : await this.reread({ objectKey, sizeBytes }, wants(digests, 'sha512'), digests);
         if (!matches(digests, actual)) {
           await this.keepCommitted(upload, { ...actual, sizeBytes, objectKey }, staged);
+          faultPoint('completion-refused');
           throw RegistryError.invalidLayer();
         }
         return await this.link(repository, upload, { ...actual, sizeBytes, objectKey }, completion, staged);
@@ -157,6 +164,7 @@ export class CompletionsService {
     staged: StagedBlob | null,
   ): Promise<CompletedLayer> {
     const finished = await this.completions.finish(repository, upload, layer);
+    faultPoint('layer-linked');
     if (typeof finished === 'object') {
       await this.keepCommitted(upload, layer, staged);
       throw RegistryError.limitExceeded(
@@ -166,6 +174,7 @@ export class CompletionsService {
     if (finished === 'lease-lost') throw RegistryError.uploadNotFound(upload.id, ...named(repository));
     this.staging.forget(upload);
     if (staged) await this.settle(staged);
+    faultPoint('layer-settled');
     if (finished === 'already-there' && strict)
       throw RegistryError.layerAlreadyExists(String(digests[0]), ...named(repository));
     return { sha256: layer.sha256, sha512: layer.sha512 };

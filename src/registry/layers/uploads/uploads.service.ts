@@ -3,6 +3,7 @@ import { isUnavailable } from '../../../database/database-errors.js';
 import type { ByteRange } from '../../../domain/byte-range.js';
 import { rangeLength } from '../../../domain/byte-range.js';
 import { RegistryError } from '../../../domain/registry-error.js';
+import { faultPoint } from '../../../observability/fault-points.js';
 import { QuotasService } from '../../quotas/quotas.service.js';
 import { named, type Repository } from '../../repositories/repository.js';
 import type { IncomingBytes } from './incoming-bytes.js';
@@ -24,6 +25,7 @@ export class UploadsService {
   /** @returns the id of a new session @throws RegistryError LimitExceeded, RepositoryNotFound */
   async begin(repository: Repository, options: { wantsSha512?: boolean } = {}): Promise<string> {
     const begun = await this.uploads.begin(repository, options.wantsSha512 ?? false);
+    faultPoint('upload-begun');
     if (typeof begun === 'object') return begun.id;
     if (begun === 'repository-gone') throw RegistryError.repositoryNotFound(...named(repository));
     throw RegistryError.limitExceeded(
@@ -105,6 +107,7 @@ export class UploadsService {
   async cancel(repository: Repository, uploadId: string): Promise<void> {
     await this.leases.hold(repository, uploadId, async (upload) => {
       await this.uploads.abort(repository, upload);
+      faultPoint('upload-cancelled');
       this.staging.forget(upload);
     });
   }
@@ -117,6 +120,7 @@ export class UploadsService {
   ): Promise<number> {
     return this.leases.keepAlive(repository, upload, async (context) => {
       const staging = await this.staging.stage(repository, upload, body, context);
+      faultPoint('part-stored');
       const { appended, newBytes, feed } = staging;
       if (newBytes === 0) return upload.offsetBytes;
       const offsetBytes = upload.offsetBytes + newBytes;
@@ -133,6 +137,7 @@ export class UploadsService {
         sha512SoFar: digests?.sha512 ?? null,
         part,
       });
+      faultPoint('part-recorded');
       if (!recorded) {
         await this.staging.drop(upload, staging);
         throw RegistryError.uploadNotFound(upload.id, ...named(repository));
