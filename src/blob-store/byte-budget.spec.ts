@@ -208,7 +208,7 @@ function filled(budget: ByteBudget, reservation: Reservation) {
       if (!worked) reservation.await();
     },
   };
-  reservation.usedFor({
+  reservation.follow({
     usedBytes: () => used,
     end(reason) {
       client.ended = reason;

@@ -1,13 +1,13 @@
 import { RegistryError } from '../domain/registry-error.js';
 
 /** How often holders are looked at while somebody waits for memory. Milliseconds. */
-const LOOK_MS = 500;
+const LOOK_MS = 250;
 /** Fewer bytes from the client between two looks, and its reservation is held for what is there, not for what may come. */
-const SLOW_BYTES = 32 * 1024;
+const SLOW_BYTES = 16 * 1024;
 /** Fewer bytes between two looks, and the client has all but stopped. */
-const STALLED_BYTES = 2 * 1024;
+const STALLED_BYTES = 1024;
 /** Looks without anybody getting memory, after which the slowest clients have to go. */
-const PATIENCE_LOOKS = 8;
+const PATIENCE_LOOKS = 16;
 /** What a slow holder takes at once for bytes that do come. */
 const STEP_BYTES = 256 * 1024;
 /** What it may have beyond that, so that not every byte of a trickle queues for memory. */
@@ -214,7 +214,7 @@ export class Reservation {
   }
 
   /** From now on a client fills it, and may turn out to be too slow to hold all of it for. */
-  usedFor(filling: Filling): void {
+  follow(filling: Filling): void {
     this.filling = filling;
     this.budget.watch(this);
   }

@@ -80,7 +80,7 @@ export class PartSplitter {
 
   private async reserve({ abandon }: AppendSource): Promise<Reservation> {
     const memory = await this.budget.reserve(MIN_PART_BYTES, this.context.signal);
-    if (abandon) memory.usedFor({ usedBytes: () => this.pendingBytes + this.inFlightBytes, end: abandon });
+    if (abandon) memory.follow({ usedBytes: () => this.pendingBytes + this.inFlightBytes, end: abandon });
     return memory;
   }
 

@@ -52,7 +52,7 @@ export async function readIntoMemory(
     // Nobody is left to release it.
     if (failed) return admitted.release();
     reservation = admitted;
-    reservation.usedFor({
+    reservation.follow({
       usedBytes: () => Math.min(bytes, Math.ceil(received * perByte)),
       end: (reason) => ended.abort(reason),
     });

@@ -22,7 +22,7 @@ async function trickle(head: string, piece: string): Promise<{ answer: string; p
     pieces += 1;
     if (socket.writable) socket.write(piece);
   }, 20);
-  await once(socket, 'close');
+  await new Promise((resolve) => socket.once('close', resolve));
   clearInterval(timer);
   return { answer, pieces };
 }

@@ -63,7 +63,10 @@ export class PushesRepository {
     return { outcome: 'stored', digest, changed };
   }
 
-  /** Locks the links of every layer the manifest names, so that none can be collected before the image references it. */
+  /**
+   * Locks the links of every layer the manifest names, so that none can be collected before the image references it. The
+   * repository's row comes first, as in its deletion: the two then wait for each other in one order.
+   */
   private async lockLayers(
     tx: Tx,
     repository: Repository,
@@ -76,8 +79,10 @@ export class PushesRepository {
     const rows = await tx.$queryRaw<
       { blobId: bigint; sha256: string; sha512: string | null; sizeBytes: bigint }[]
     >`
-      SELECT b.id AS "blobId", b.sha256, b.sha512, b.size_bytes AS "sizeBytes" FROM repository_layer l JOIN blob b ON b.id = l.blob_id
-      WHERE l.repository_id = ${repository.id} AND b.damaged_at IS NULL AND (b.sha256 = ANY(${hex('sha256')}::text[]) OR b.sha512 = ANY(${hex('sha512')}::text[]))
+      WITH here AS (SELECT id FROM repository WHERE id = ${repository.id} FOR KEY SHARE)
+      SELECT b.id AS "blobId", b.sha256, b.sha512, b.size_bytes AS "sizeBytes"
+      FROM here JOIN repository_layer l ON l.repository_id = here.id JOIN blob b ON b.id = l.blob_id
+      WHERE b.damaged_at IS NULL AND (b.sha256 = ANY(${hex('sha256')}::text[]) OR b.sha512 = ANY(${hex('sha512')}::text[]))
       ORDER BY b.id FOR KEY SHARE OF l`;
     const found = new Map<string, ReferencedLayer>();
     for (const { blobId, sha256, sha512, sizeBytes } of rows) {
@@ -99,8 +104,9 @@ export class PushesRepository {
     const wanted = [...new Set(children.map(({ digest }) => digest))];
     if (wanted.length === 0) return [];
     const rows = await tx.$queryRaw<{ id: bigint; digest: string; sizeBytes: bigint }[]>`
-      SELECT id, digest, size_bytes AS "sizeBytes" FROM image
-      WHERE repository_id = ${repository.id} AND digest = ANY(${wanted}::text[]) ORDER BY id FOR KEY SHARE`;
+      WITH here AS (SELECT id FROM repository WHERE id = ${repository.id} FOR KEY SHARE)
+      SELECT i.id, i.digest, i.size_bytes AS "sizeBytes" FROM here JOIN image i ON i.repository_id = here.id
+      WHERE i.digest = ANY(${wanted}::text[]) ORDER BY i.id FOR KEY SHARE OF i`;
     const missing = wanted.filter((digest) => !rows.some((row) => row.digest === digest));
     if (missing.length > 0) throw new Refused({ outcome: 'children-missing', digests: missing });
     return rows;

@@ -99,8 +99,9 @@ export class LayersRepository {
         await tx.$executeRaw`SELECT pg_advisory_xact_lock(hashtextextended('registry-bytes', ${to.registryRow}))`;
       }
       const [row] = await tx.$queryRaw<{ found: number; linked: number; bytes: bigint | null }[]>`
-        WITH source AS (
-          SELECT b.id, b.size_bytes FROM repository_layer l JOIN blob b ON b.id = l.blob_id
+        WITH here AS (SELECT id FROM repository WHERE id = ${to.id} FOR KEY SHARE),
+        source AS (
+          SELECT b.id, b.size_bytes FROM here, repository_layer l JOIN blob b ON b.id = l.blob_id
           WHERE l.repository_id = ${from.id} AND ${column} = ${digest.hex} AND b.damaged_at IS NULL FOR KEY SHARE OF l),
         there AS (
           SELECT l.blob_id FROM repository_layer l JOIN source ON source.id = l.blob_id WHERE l.repository_id = ${to.id} FOR KEY SHARE OF l),

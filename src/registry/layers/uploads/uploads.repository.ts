@@ -56,12 +56,17 @@ export class UploadsRepository {
   ): Promise<{ id: string } | 'full' | 'repository-gone'> {
     const limit = repository.limits.openUploadsPerRepository;
     try {
-      const [row] = await this.prisma.prepared<{ id: string }>(Prisma.sql`
-        INSERT INTO upload (id, repository_id, wants_sha512)
-        SELECT ${newUploadId()}::uuid, ${repository.id}::bigint, ${wantsSha512}::boolean
-        WHERE take_in_repository(${repository.id}::bigint, 'uploads', 1, ${limit}::bigint, ${UNSEEN_AT_MOST}::bigint)
-        RETURNING id::text`);
-      return row ?? 'full';
+      // The repository's row first, as its deletion does: else each could hold what the other waits for.
+      const [row] = await this.prisma.prepared<{ there: boolean; id: string | null }>(Prisma.sql`
+        WITH here AS (SELECT id FROM repository WHERE id = ${repository.id}::bigint FOR KEY SHARE),
+        begun AS (
+          INSERT INTO upload (id, repository_id, wants_sha512)
+          SELECT ${newUploadId()}::uuid, here.id, ${wantsSha512}::boolean FROM here
+          WHERE take_in_repository(here.id, 'uploads', 1, ${limit}::bigint, ${UNSEEN_AT_MOST}::bigint)
+          RETURNING id)
+        SELECT EXISTS (SELECT 1 FROM here) AS there, (SELECT id::text FROM begun) AS id`);
+      if (!row!.there) return 'repository-gone';
+      return row!.id === null ? 'full' : { id: row!.id };
     } catch (error) {
       if (isForeignKeyViolation(error)) return 'repository-gone';
       throw error;
@@ -157,9 +162,10 @@ export class UploadsRepository {
   /** Ends an open upload and hands its bytes to the collector. @returns false when there is none, or another request works on it */
   async abort(repository: Repository, upload: Upload): Promise<boolean> {
     const [row] = await this.prisma.prepared<{ aborted: number }>(Prisma.sql`
-      WITH aborted AS (
+      WITH here AS (SELECT id FROM repository WHERE id = ${repository.id} FOR KEY SHARE),
+      aborted AS (
         UPDATE upload u SET state = 'aborted', staged = NULL, tail_bytes = 0, lease_token = NULL, lease_expires_at = NULL, touched_at = now()
-        FROM upload before WHERE u.id = before.id AND u.id = ${upload.id}::uuid AND u.repository_id = ${repository.id}
+        FROM here, upload before WHERE u.repository_id = here.id AND u.id = before.id AND u.id = ${upload.id}::uuid AND u.repository_id = ${repository.id}
           AND u.lease_token = ${upload.lease}::uuid AND u.state = 'open'
         RETURNING u.id, before.staged),
       tails AS (DELETE FROM upload_tail USING aborted WHERE upload_id = aborted.id),
