@@ -1,4 +1,5 @@
 import 'reflect-metadata';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Logger } from 'nestjs-pino';
@@ -8,6 +9,7 @@ import type { Config } from './config/config.js';
 import { Authenticator } from './identity/authentication/authenticator.js';
 import { registerEarlyAuthentication } from './identity/authentication/early-authentication.js';
 import { registerRequestId } from './observability/request-id.js';
+import { Readiness } from './observability/readiness.js';
 import { RequestLog } from './observability/request-log.js';
 import { limitConnections } from './protocols/connection-limits.js';
 import { registerBodyParsers } from './protocols/body-parsers.js';
@@ -19,7 +21,10 @@ export interface Application {
   app: NestFastifyApplication;
   /** Opens the operator's port and, unless this is a worker, the clients'. @returns where clients reach it */
   listen(): Promise<{ url: string }>;
-  /** Takes no new requests, lets running ones finish for as long as configured, then ends everything. */
+  /**
+   * Says that it is not ready and still serves for the drain time; then takes no new requests, lets running ones finish for
+   * as long as configured, and ends everything.
+   */
   close(): Promise<void>;
 }
 
@@ -38,6 +43,12 @@ export async function createApplication(config: Config): Promise<Application> {
   // The order matters: name a request, follow it, make its body harmless, and only then refuse it.
   registerRequestId(instance);
   app.get(RequestLog).register(instance);
+  let leaving = false;
+  // Who keeps a connection open learns here, between two requests, that the next one is better sent elsewhere.
+  instance.addHook('onRequest', (_request, reply, done) => {
+    if (leaving) void reply.header('connection', 'close');
+    done();
+  });
   registerBodyParsers(instance, app.get(ByteBudget));
   registerEarlyAuthentication(instance, app.get(Authenticator));
   return {
@@ -51,6 +62,9 @@ export async function createApplication(config: Config): Promise<Application> {
       return { url: await app.getUrl() };
     },
     async close() {
+      app.get(Readiness).end();
+      leaving = true;
+      if (config.STOWAGE_ROLE !== 'worker') await sleep(config.STOWAGE_DRAIN_SECONDS * 1000);
       const server = app.getHttpServer();
       const cutAt = performance.now() + config.STOWAGE_SHUTDOWN_SECONDS * 1000;
       // A connection is idle only once its last answer is out; kept alive, it would hold up the end for a minute. One that

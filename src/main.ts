@@ -4,6 +4,7 @@ import { DataDirInUseError } from './database/data-dir-lock.js';
 import { MigrationError } from './database/migrate.js';
 import { EmbeddedPostgresError } from './database/postgres-binaries.js';
 import { greet } from './greeting.js';
+import { StoreBindingError } from './registry/layers/collection/store-binding.js';
 
 /** Starts the process in the role it is given: api, worker, or both. */
 async function main(): Promise<void> {
@@ -26,7 +27,7 @@ async function main(): Promise<void> {
 }
 
 /** Their messages say what to do; where they were thrown helps nobody. */
-const EXPLAINED = [ConfigError, DataDirInUseError, EmbeddedPostgresError, MigrationError];
+const EXPLAINED = [ConfigError, DataDirInUseError, EmbeddedPostgresError, MigrationError, StoreBindingError];
 
 function fail(error: unknown): void {
   const explained = EXPLAINED.find((kind) => error instanceof kind);

@@ -20,6 +20,7 @@ import {
   paginateListObjectsV2,
   ListMultipartUploadsCommand,
   type S3Client,
+  waitUntilBucketExists,
 } from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import type { S3Settings } from '../config/config.js';
@@ -59,6 +60,8 @@ interface StagedMultipart extends StagedBlob {
 const PREFIX = 'blobs/';
 const IDENTITY = 'identity';
 const DISCARD_PATIENCE_MS = 2_000;
+/** How long a bucket may take to be there once it is created. */
+const BUCKET_PATIENCE_SECONDS = 30;
 
 export class S3BlobStore implements BlobStore {
   private readonly client: S3Client;
@@ -79,15 +82,20 @@ export class S3BlobStore implements BlobStore {
     this.presigner = presigner;
   }
 
-  /** Creates the bucket unless it is there. */
+  /** Creates the bucket unless it is there, or another replica creates it at this moment. */
   async prepare(): Promise<void> {
     try {
       await this.client.send(new HeadBucketCommand({ Bucket: this.bucket }));
     } catch (error) {
       if (!isMissing(error)) throw error;
       await this.client.send(new CreateBucketCommand({ Bucket: this.bucket })).catch((raced: unknown) => {
-        if (!isCode(raced, 'BucketAlreadyOwnedByYou', 'BucketAlreadyExists')) throw raced;
+        if (!isCode(raced, 'BucketAlreadyOwnedByYou', 'BucketAlreadyExists', 'OperationAborted')) throw raced;
       });
+      // Of a creation that was only begun, or a bucket of somebody else's, this tells.
+      await waitUntilBucketExists(
+        { client: this.client, maxWaitTime: BUCKET_PATIENCE_SECONDS },
+        { Bucket: this.bucket },
+      );
     }
   }
 

@@ -180,12 +180,22 @@ export const environment = z.object({
     .max(100_000)
     .default(50)
     .describe('How fast that reading may go, over the whole deployment. MiB per second.'),
+  STOWAGE_DRAIN_SECONDS: z.coerce
+    .number()
+    .min(0)
+    .max(3600)
+    .default(0)
+    .describe(
+      'How long requests are still taken after SIGTERM while `/readyz` already says no, for balancers that learn it only there. Seconds.',
+    ),
   STOWAGE_SHUTDOWN_SECONDS: z.coerce
     .number()
     .min(0)
     .max(3600)
     .default(20)
-    .describe('How long running requests may take to finish after SIGTERM. Seconds.'),
+    .describe(
+      'How long running requests may take to finish after SIGTERM, and after any drain time. Seconds.',
+    ),
   STOWAGE_LOG_LEVEL: z
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
     .default('info')

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 export class DataDirInUseError extends Error {
   constructor(dataDir: string) {
     super(
-      `Another process is already serving the data folder ${dataDir}. Stop it, or set STOWAGE_DATA_DIR to another folder.`,
+      `Another process is already serving the data folder ${dataDir}. Stop it, or set STOWAGE_DATA_DIR to another folder; several processes of one registry share a PostgreSQL by DATABASE_URL.`,
     );
     this.name = 'DataDirInUseError';
   }

@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { isUnavailable } from './database-errors.js';
+import { isUnavailable, sqlState } from './database-errors.js';
 
 /** The database's structure and this release's migrations do not fit together, or a migration failed. */
 export class MigrationError extends Error {
@@ -26,6 +26,12 @@ interface AppliedMigration {
 
 /** The advisory lock Prisma's own `migrate deploy` takes: both exclude each other. */
 const MIGRATION_LOCK = 72707369;
+/**
+ * How long a migration may wait for a table that replicas of the release before are using: everybody else's statements on it
+ * queue up behind it meanwhile.
+ */
+const TABLE_PATIENCE_MS = 2_000;
+const TABLE_ATTEMPTS = 30;
 const CONNECT_PATIENCE_MS = 60_000;
 const RETRY_MS = 500;
 
@@ -47,7 +53,8 @@ const MIGRATION_TABLE = `
 
 /**
  * Brings a database to this release's structure. Any number of processes may call it at once: one migrates, the others wait.
- * Each migration and its record are one transaction, so a kill at any moment leaves it done or not begun.
+ * Each migration, its record and its lock are one transaction: a kill at any moment leaves it done or not begun, and a pooler
+ * that gives every transaction another connection is no obstacle.
  *
  * @param folder holds one folder per migration, applied in the order of their names
  * @returns the names of the migrations applied now
@@ -57,17 +64,42 @@ export async function applyMigrations(connectionString: string, folder = MIGRATI
   const migrations = await readMigrations(folder);
   const client = await connect(connectionString);
   try {
-    await client.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
-    await client.query('SET client_min_messages = warning');
-    await client.query(MIGRATION_TABLE);
-    const applied = await readApplied(client);
-    assertApplicable(migrations, applied);
-    const pending = migrations.filter(({ name }) => !applied.has(name));
-    for (const migration of pending) await apply(client, migration);
-    return pending.map(({ name }) => name);
+    const names: string[] = [];
+    for (let attempt = 1; ;) {
+      try {
+        const name = await applyNext(client, migrations);
+        if (name === undefined) return names;
+        names.push(name);
+        attempt = 1;
+      } catch (error) {
+        await client.query('ROLLBACK').catch(() => undefined);
+        if (!isInTheWay(error) || attempt >= TABLE_ATTEMPTS) throw error;
+        attempt += 1;
+        await sleep(RETRY_MS);
+      }
+    }
   } finally {
-    await client.end(); // which also gives the lock back
+    await client.end();
   }
+}
+
+/** @returns the name of the migration that was applied, or undefined when none is missing */
+async function applyNext(client: pg.Client, migrations: Migration[]): Promise<string | undefined> {
+  await client.query('BEGIN');
+  await client.query('SET LOCAL client_min_messages = warning');
+  await client.query('SELECT pg_advisory_xact_lock($1)', [MIGRATION_LOCK]);
+  await client.query(MIGRATION_TABLE);
+  const applied = await readApplied(client);
+  assertApplicable(migrations, applied);
+  const next = migrations.find(({ name }) => !applied.has(name));
+  if (next) await apply(client, next);
+  await client.query('COMMIT');
+  return next?.name;
+}
+
+/** Waited too long for a table, or lost a deadlock: whoever was in the way will be gone. */
+function isInTheWay(error: unknown): boolean {
+  return error instanceof MigrationError && /^(55P03|40P01)$/.test(sqlState(error.cause) ?? '');
 }
 
 async function readMigrations(folder: string): Promise<Migration[]> {
@@ -128,14 +160,13 @@ function assertApplicable(migrations: Migration[], applied: Map<string, AppliedM
 
 async function apply(client: pg.Client, migration: Migration): Promise<void> {
   try {
-    await client.query('BEGIN');
+    await client.query(`SET LOCAL lock_timeout = ${TABLE_PATIENCE_MS}`);
     await client.query(migration.sql);
     await client.query(
       `INSERT INTO "_prisma_migrations" (id, checksum, migration_name, started_at, finished_at, applied_steps_count)
        VALUES ($1, $2, $3, now(), clock_timestamp(), 1)`,
       [randomUUID(), migration.checksum, migration.name],
     );
-    await client.query('COMMIT');
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new MigrationError(`The migration ${migration.name} failed, nothing of it was kept: ${reason}`, {

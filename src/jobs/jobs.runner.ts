@@ -18,6 +18,7 @@ import pg from 'pg';
 import { CONFIG, type Config } from '../config/config.js';
 import { atMost } from '../config/patience.js';
 import { PostgresServer } from '../database/postgres-server.js';
+import { Readiness } from '../observability/readiness.js';
 import { SCHEDULED_JOB, type Schedule } from './scheduled-job.decorator.js';
 
 /** Milliseconds between looks for jobs; scheduled ones are in no hurry. */
@@ -42,12 +43,14 @@ export class JobsRunner implements OnApplicationBootstrap, BeforeApplicationShut
   private readonly stopping = new AbortController();
   private runner?: Runner;
   private pool?: pg.Pool;
+  private fault: Error | null = null;
 
   constructor(
     private readonly discovery: DiscoveryService,
     private readonly scanner: MetadataScanner,
     private readonly reflector: Reflector,
     private readonly database: PostgresServer,
+    private readonly readiness: Readiness,
     @Inject(CONFIG) private readonly config: Config,
   ) {}
 
@@ -58,6 +61,11 @@ export class JobsRunner implements OnApplicationBootstrap, BeforeApplicationShut
     await runMigrations(options);
     if (this.config.STOWAGE_ROLE === 'api') return;
     await this.begin(options);
+    // A worker without its queue is of no use.
+    if (this.config.STOWAGE_ROLE === 'worker')
+      this.readiness.require('jobs', async () => {
+        if (this.fault !== null) throw this.fault;
+      });
   }
 
   private async begin(options: WorkerOptions): Promise<void> {
@@ -72,18 +80,23 @@ export class JobsRunner implements OnApplicationBootstrap, BeforeApplicationShut
         jobs.map(({ name, cron }) => ({
           task: name,
           match: cron,
-          // One at a time over all processes; a run that is waiting or running is not doubled.
-          options: { jobKey: name, jobKeyMode: 'preserve_run_at', queueName: name, maxAttempts: 3 },
+          // A run that waits is not doubled. No queue: it would stay taken for hours by a worker that died.
+          options: { jobKey: name, jobKeyMode: 'preserve_run_at', maxAttempts: 3 },
         })),
       ),
     });
-    this.runner.promise.catch((error: unknown) => this.beginAgain(options, error));
+    this.fault = null;
+    this.runner.promise.then(
+      () => this.beginAgain(options),
+      (error: unknown) => this.beginAgain(options, error),
+    );
   }
 
   /** The queue ends itself when the database leaves it without an answer for too long; it must not end with it. */
-  private beginAgain(options: WorkerOptions, error: unknown): void {
+  private beginAgain(options: WorkerOptions, cause?: unknown): void {
     if (this.stopping.signal.aborted) return;
-    this.logger.error({ msg: 'The job queue ended and will be begun again', err: error });
+    this.fault = new Error('The job queue ended and will be begun again', { cause });
+    this.logger.error({ msg: this.fault.message, err: cause });
     setTimeout(() => {
       if (this.stopping.signal.aborted) return;
       this.begin(options).catch((again: unknown) => this.beginAgain(options, again));
@@ -101,7 +114,8 @@ export class JobsRunner implements OnApplicationBootstrap, BeforeApplicationShut
   private openPool(): pg.Pool {
     const pool = new pg.Pool({
       connectionString: this.database.url,
-      max: CONCURRENT_JOBS + 2,
+      // Each job holds one for its lock, beside those of the queue.
+      max: 2 * CONCURRENT_JOBS + 2,
       connectionTimeoutMillis: ANSWER_PATIENCE_MS,
       query_timeout: ANSWER_PATIENCE_MS,
       keepAlive: true,
@@ -134,12 +148,34 @@ export class JobsRunner implements OnApplicationBootstrap, BeforeApplicationShut
   private task({ name, work }: Job): Task {
     return async () => {
       try {
-        await work(this.stopping.signal);
+        await this.alone(name, () => work(this.stopping.signal));
       } catch (error) {
         this.logger.error({ msg: `The job ${name} failed and will be tried again`, err: error });
         throw error;
       }
     };
+  }
+
+  /** One run at a time over all processes, by a lock of the session, which ends with whoever holds it. */
+  private async alone(name: string, work: () => Promise<unknown>): Promise<void> {
+    const session = await this.pool!.connect();
+    let broken = false;
+    try {
+      const { rows } = await session.query<{ free: boolean }>(
+        'SELECT pg_try_advisory_lock(hashtextextended($1, 0)) AS free',
+        [`job ${name}`],
+      );
+      if (!rows[0]!.free) return;
+      try {
+        await work();
+      } finally {
+        await session
+          .query('SELECT pg_advisory_unlock(hashtextextended($1, 0))', [`job ${name}`])
+          .catch(() => (broken = true));
+      }
+    } finally {
+      session.release(broken);
+    }
   }
 
   private workerLogger(): WorkerLogger {

@@ -12,6 +12,6 @@ import { RequestLog } from './request-log.js';
 @Module({
   imports: [LoggerModule.forRootAsync({ inject: [CONFIG], useFactory: loggerParams })],
   providers: [Metrics, RequestLog, Readiness, OperatorServer],
-  exports: [Metrics, RequestLog],
+  exports: [Metrics, RequestLog, Readiness],
 })
 export class ObservabilityModule {}

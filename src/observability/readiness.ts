@@ -40,6 +40,16 @@ export class Readiness implements BeforeApplicationShutdown {
     };
   }
 
+  /** For other parts: what else must hold for this process to be of use. */
+  require(name: string, check: () => Promise<void>): void {
+    this.checks[name] = check;
+  }
+
+  /** From now on the process is on its way out, whatever it still does. */
+  end(): void {
+    this.ending = true;
+  }
+
   /** Callers at the same time share one round of checks. */
   report(): Promise<ReadinessReport> {
     this.running ??= this.check().finally(() => (this.running = undefined));
@@ -47,7 +57,7 @@ export class Readiness implements BeforeApplicationShutdown {
   }
 
   beforeApplicationShutdown(): void {
-    this.ending = true;
+    this.end();
   }
 
   private async check(): Promise<ReadinessReport> {

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 
 /** A request body of unknown length. */
-export function streamed(chunks: Iterable<Buffer>): ReadableStream {
+export function streamed(chunks: Iterable<Buffer> | AsyncIterable<Buffer>): ReadableStream {
   return Readable.toWeb(Readable.from(chunks)) as unknown as ReadableStream;
 }
 

@@ -44,7 +44,7 @@ export async function startJobs(registry: RegistryProcess): Promise<void> {
   await inDatabase(registry, async (prisma) => {
     await letTimePass(prisma);
     await prisma.$executeRaw`
-      SELECT graphile_worker.add_job(identifier, job_key => identifier, queue_name => identifier)
+      SELECT graphile_worker.add_job(identifier, job_key => identifier)
       FROM graphile_worker._private_known_crontabs`;
   });
 }
@@ -113,7 +113,9 @@ async function letTimePass(prisma: PrismaService): Promise<void> {
   for (const { name } of tables) await prisma.$executeRawUnsafe(`UPDATE "${name}" SET not_before = now()`);
 }
 
+/** A job whose worker died stays behind without its key, which the next one got. */
 async function waitingJobs(prisma: PrismaService): Promise<{ task: string; error: string | null }[]> {
   return prisma.$queryRaw`
-    SELECT task_identifier AS task, attempts, last_error AS error, locked_at::text AS locked FROM graphile_worker.jobs`;
+    SELECT task_identifier AS task, attempts, last_error AS error, locked_at::text AS locked
+    FROM graphile_worker.jobs WHERE key IS NOT NULL`;
 }

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { connectTo, type RegistryClient } from './registry-client.js';
 import { createEnvironment, type RegistryOptions, type TestEnvironment } from './test-environment.js';
 
-export interface RegistryProcess extends RegistryClient {
+export interface ServiceProcess {
   environment: TestEnvironment;
   /** Of the running service. */
   readonly pid: number;
@@ -17,22 +17,53 @@ export interface RegistryProcess extends RegistryClient {
   kill(signal: 'SIGKILL' | 'SIGTERM'): Promise<number | null>;
   /** Starts it again on the same data, ports and keys. */
   restart(): Promise<void>;
+  /** Ends it and removes what its environment owns. */
   close(): Promise<void>;
 }
+
+export interface RegistryProcess extends RegistryClient, ServiceProcess {}
 
 const MAIN = resolve('dist/main.js');
 const NODE = resolve('node_modules/.bin/node');
 const START_PATIENCE_MS = 30_000;
 
-/**
- * The built service as a process (group) of its own, for tests that kill it.
- * @param within puts the command into another one that becomes it, such as one that first changes what the process sees
- */
+/** Puts the command into another one that becomes it, such as one that first changes what the process sees. */
+type Within = (command: string[], environment: TestEnvironment) => string[];
+
+/** The built service as a process (group) of its own, for tests that kill it. */
 export async function startRegistryProcess(
   options: RegistryOptions,
-  within: (command: string[], environment: TestEnvironment) => string[] = (command) => command,
+  within?: Within,
 ): Promise<RegistryProcess> {
-  const environment = await createEnvironment(options);
+  return startReplicaProcess(await createEnvironment(options), within);
+}
+
+/** One more process in an environment that may have others: clients reach it by ports of its own. */
+export async function startReplicaProcess(
+  environment: TestEnvironment,
+  within?: Within,
+): Promise<RegistryProcess> {
+  const service = await startServiceProcess(environment, within);
+  try {
+    const client = await connectTo(environment.url, environment.credentials);
+    const close = service.close.bind(service);
+    return Object.assign(service, client, {
+      async close() {
+        client.ecr.destroy();
+        await close();
+      },
+    });
+  } catch (error) {
+    await service.close();
+    throw error;
+  }
+}
+
+/** A process that clients need not be able to reach, such as a worker. */
+export async function startServiceProcess(
+  environment: TestEnvironment,
+  within: Within = (command) => command,
+): Promise<ServiceProcess> {
   let output = '';
   let child: ChildProcess;
 
@@ -62,9 +93,7 @@ export async function startRegistryProcess(
 
   try {
     await start();
-    const client = await connectTo(environment.url, environment.credentials);
     return {
-      ...client,
       environment,
       get pid() {
         return child.pid!;
@@ -78,7 +107,6 @@ export async function startRegistryProcess(
       kill,
       restart: start,
       async close() {
-        client.ecr.destroy();
         await kill('SIGTERM');
         await environment.remove();
       },

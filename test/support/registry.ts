@@ -5,8 +5,8 @@ import { PrismaService } from '../../src/database/prisma.service.js';
 import { connectTo, type RegistryClient } from './registry-client.js';
 import {
   createEnvironment,
-  freePort,
   type RegistryOptions,
+  replicaOf,
   type TestEnvironment,
 } from './test-environment.js';
 
@@ -28,19 +28,7 @@ export async function startReplica(
   of: TestRegistry,
   config: Record<string, string> = {},
 ): Promise<TestRegistry> {
-  const [port, operatorPort] = await Promise.all([freePort(), freePort()]);
-  return serve({
-    ...of.environment,
-    url: `http://127.0.0.1:${port}`,
-    operatorUrl: `http://127.0.0.1:${operatorPort}`,
-    settings: {
-      ...of.environment.settings,
-      STOWAGE_PORT: String(port),
-      STOWAGE_OPERATOR_PORT: String(operatorPort),
-      ...config,
-    },
-    remove: async () => undefined,
-  });
+  return serve(await replicaOf(of.environment, config));
 }
 
 async function serve(environment: TestEnvironment): Promise<TestRegistry> {

@@ -62,6 +62,26 @@ export async function createEnvironment(options: RegistryOptions): Promise<TestE
   };
 }
 
+/** Another process of the same deployment: same database, store and keys, ports of its own. Removes nothing. */
+export async function replicaOf(
+  environment: TestEnvironment,
+  config: Record<string, string> = {},
+): Promise<TestEnvironment> {
+  const [port, operatorPort] = await Promise.all([freePort(), freePort()]);
+  return {
+    ...environment,
+    url: `http://127.0.0.1:${port}`,
+    operatorUrl: `http://127.0.0.1:${operatorPort}`,
+    settings: {
+      ...environment.settings,
+      STOWAGE_PORT: String(port),
+      STOWAGE_OPERATOR_PORT: String(operatorPort),
+      ...config,
+    },
+    remove: async () => undefined,
+  };
+}
+
 /** Free a moment ago: the URL must be known before the service listens, since it hands it out. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');

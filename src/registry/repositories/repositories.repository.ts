@@ -178,14 +178,12 @@ export class RepositoriesRepository {
     }));
   }
 
+  /** In one statement, since the first repositories of a registry may be created at several replicas at once. */
   private async requireRegistry({ accountId, region }: RegistryAddress): Promise<bigint> {
-    const row = await this.prisma.registry.upsert({
-      where: { accountId_region: { accountId, region } },
-      create: { accountId, region },
-      update: {},
-      select: { id: true },
-    });
-    return row.id;
+    const [row] = await this.prisma.$queryRaw<{ id: bigint }[]>`
+      INSERT INTO registry (account_id, region) VALUES (${accountId}, ${region})
+      ON CONFLICT (account_id, region) DO UPDATE SET region = excluded.region RETURNING id`;
+    return row!.id;
   }
 
   private async registryQuotas(registryId: bigint): Promise<QuotaOverride[]> {

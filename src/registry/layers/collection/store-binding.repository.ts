@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { PrismaService } from '../../../database/prisma.service.js';
 
@@ -7,14 +6,12 @@ import { PrismaService } from '../../../database/prisma.service.js';
 export class StoreBindingRepository {
   constructor(private readonly prisma: PrismaService) {}
 
-  /** The database chooses the name, so that replicas that start at once agree on it. */
+  /** The database chooses the name, in one statement, so that replicas that start at once agree on it. */
   async identity(): Promise<string> {
-    const { identity } = await this.prisma.storeBinding.upsert({
-      where: { id: 1 },
-      create: { identity: randomUUID() },
-      update: {},
-    });
-    return identity;
+    const [row] = await this.prisma.$queryRaw<{ identity: string }[]>`
+      INSERT INTO store_binding (id, identity) VALUES (1, gen_random_uuid())
+      ON CONFLICT (id) DO UPDATE SET identity = store_binding.identity RETURNING identity::text`;
+    return row!.identity;
   }
 
   async adopt(identity: string): Promise<void> {

@@ -3,9 +3,15 @@ import { BLOB_STORE, type BlobStore } from '../../../blob-store/blob-store.js';
 import { faultPoint } from '../../../observability/fault-points.js';
 import { StoreBindingRepository } from './store-binding.repository.js';
 
+/** Database and store do not belong together. */
+export class StoreBindingError extends Error {
+  override readonly name = 'StoreBindingError';
+}
+
 /**
  * Refuses to start on a store that does not hold the layers of this database: with another bucket or an empty data folder
- * every pull would fail, and every push of a known layer would be acknowledged without its bytes.
+ * every pull would fail, and every push of a known layer would be acknowledged without its bytes. And on a store full of
+ * layers that the database does not know: the collector would take them all for leftovers.
  */
 @Injectable()
 export class StoreBinding implements OnModuleInit {
@@ -21,17 +27,27 @@ export class StoreBinding implements OnModuleInit {
 
   async onModuleInit(): Promise<void> {
     const expected = await this.binding.identity();
+    const before = await this.store.identity();
+    if (before === expected) return;
+    const refusal = await this.refusal();
+    // Another replica may have named the store a moment ago, and taken a layer since.
     const found = await this.store.identity();
     if (found === expected) return;
-    if (await this.binding.knowsLayers()) {
-      throw new Error(
-        found === null
-          ? 'The database knows layers, but the configured blob store is empty. Check STOWAGE_DATA_DIR and STOWAGE_S3_BUCKET.'
-          : 'The configured blob store belongs to another database. Check STOWAGE_DATA_DIR, STOWAGE_S3_BUCKET and DATABASE_URL.',
-      );
-    }
+    if (refusal) throw new StoreBindingError(refusal(found));
     faultPoint('store-named');
     if (found === null) await this.store.identify(expected);
     else await this.binding.adopt(found);
+  }
+
+  private async refusal(): Promise<((found: string | null) => string) | null> {
+    if (await this.binding.knowsLayers())
+      return (found) =>
+        found === null
+          ? 'The database knows layers, but the configured blob store is empty. Check STOWAGE_DATA_DIR and STOWAGE_S3_BUCKET.'
+          : 'The configured blob store belongs to another database. Check STOWAGE_DATA_DIR, STOWAGE_S3_BUCKET and DATABASE_URL.';
+    for await (const _ of this.store.objects())
+      return () =>
+        'The configured blob store holds layers, but the database knows none. Check DATABASE_URL, STOWAGE_DATA_DIR and STOWAGE_S3_BUCKET; a new database needs an empty store.';
+    return null;
   }
 }
