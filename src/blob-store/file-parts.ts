@@ -89,11 +89,13 @@ export async function sendFile(
   }
 }
 
-/** As the files are, whatever the layout says; without a layout the object cannot be read and has no bytes. */
+/** As the files are, whatever the layout says; without one that can be read the object has no bytes. */
 export async function sizeOfParts(folder: string): Promise<number> {
   let bytes = 0;
-  for (const { name } of (await readLayout(folder).catch(orNull)) ?? [])
-    bytes += (await stat(join(folder, name)).catch(orNull))?.size ?? 0;
+  const layout = await readLayout(folder).catch((error: Error) =>
+    error instanceof SyntaxError ? null : orNull(error),
+  );
+  for (const { name } of layout ?? []) bytes += (await stat(join(folder, name)).catch(orNull))?.size ?? 0;
   return bytes;
 }
 

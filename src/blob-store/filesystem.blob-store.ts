@@ -13,7 +13,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { constants, createReadStream } from 'node:fs';
-import { access, link, mkdir, open, opendir, readFile, rm, stat } from 'node:fs/promises';
+import { access, link, mkdir, open, opendir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { ByteRange } from '../domain/byte-range.js';
@@ -167,7 +167,10 @@ export class FilesystemBlobStore implements BlobStore {
   }
 
   async identify(name: string): Promise<void> {
-    await writeDurably(join(this.root, IDENTITY), name);
+    // Aside first: a name that is there in part would be taken for another one.
+    const aside = join(this.root, `${IDENTITY}.${randomUUID()}`);
+    await writeDurably(aside, name);
+    await rename(aside, join(this.root, IDENTITY));
     await syncFolder(this.root);
   }
 

@@ -189,12 +189,12 @@ describeEachStore('A layer part', (store) => {
     const { id } = await begin();
     const stray = uploadOf(registry.ecr, 'no/such', id);
     const calls = [
-      registry.ecr.send(new InitiateLayerUploadCommand({ repositoryName: 'no/such' })),
-      stray.part(Buffer.from('x'), 0),
-      stray.complete(layer(1).digest),
+      () => registry.ecr.send(new InitiateLayerUploadCommand({ repositoryName: 'no/such' })),
+      () => stray.part(Buffer.from('x'), 0),
+      () => stray.complete(layer(1).digest),
     ];
     for (const call of calls) {
-      expect((await refusal(call, RepositoryNotFoundException)).message).toBe(
+      expect((await refusal(call(), RepositoryNotFoundException)).message).toBe(
         `The repository with name 'no/such' does not exist in the registry with id '${ACCOUNT}'`,
       );
     }

@@ -32,9 +32,9 @@ export async function startBalancer(port: number, replicas: TestEnvironment[]): 
   const file = join(folder, 'haproxy.cfg');
   await writeFile(file, configuration(await readFile(DOCUMENTED, 'utf8'), port, replicas));
   // -db: in the foreground, whatever the file says.
-  const child = spawn(haproxy()!, ['-db', '-f', file], { stdio: ['ignore', 'inherit', 'pipe'] });
+  const child = spawn(haproxy()!, ['-db', '-f', file], { stdio: ['ignore', 'ignore', 'pipe'] });
   let complaint = '';
-  child.stderr.on('data', (chunk: Buffer) => ((complaint += chunk.toString()), process.stderr.write(chunk)));
+  child.stderr.on('data', (chunk: Buffer) => (complaint += chunk.toString()));
   const stop = async (): Promise<void> => {
     await ended(child);
     await rm(folder, { recursive: true, force: true });

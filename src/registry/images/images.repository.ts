@@ -84,8 +84,9 @@ export class ImagesRepository {
       digest === undefined && tag !== undefined ? [tag] : [],
     );
     return this.details(
-      Prisma.sql`i.repository_id = ${repository.id} AND (i.digest = ANY(${digests}::text[])
-        OR i.id IN (SELECT image_id FROM image_tag WHERE repository_id = ${repository.id} AND tag = ANY(${tags}::text[])))`,
+      Prisma.sql`i.repository_id = ${repository.id} AND i.id IN (
+        SELECT id FROM image WHERE repository_id = ${repository.id} AND digest = ANY(${digests}::text[])
+        UNION SELECT image_id FROM image_tag WHERE repository_id = ${repository.id} AND tag = ANY(${tags}::text[]))`,
       images.length,
     );
   }

@@ -79,11 +79,13 @@ export class PushesRepository {
     const rows = await tx.$queryRaw<
       { blobId: bigint; sha256: string; sha512: string | null; sizeBytes: bigint }[]
     >`
-      WITH here AS (SELECT id FROM repository WHERE id = ${repository.id} FOR KEY SHARE)
-      SELECT b.id AS "blobId", b.sha256, b.sha512, b.size_bytes AS "sizeBytes"
-      FROM here JOIN repository_layer l ON l.repository_id = here.id JOIN blob b ON b.id = l.blob_id
-      WHERE b.damaged_at IS NULL AND (b.sha256 = ANY(${hex('sha256')}::text[]) OR b.sha512 = ANY(${hex('sha512')}::text[]))
-      ORDER BY b.id FOR KEY SHARE OF l`;
+      WITH here AS (SELECT id FROM repository WHERE id = ${repository.id} FOR KEY SHARE),
+      named AS MATERIALIZED (
+        SELECT id, sha256, sha512, size_bytes FROM blob
+        WHERE damaged_at IS NULL AND (sha256 = ANY(${hex('sha256')}::bpchar[]) OR sha512 = ANY(${hex('sha512')}::bpchar[])))
+      SELECT named.id AS "blobId", named.sha256, named.sha512, named.size_bytes AS "sizeBytes"
+      FROM here, named JOIN repository_layer l ON l.blob_id = named.id
+      WHERE l.repository_id = here.id ORDER BY named.id FOR KEY SHARE OF l`;
     const found = new Map<string, ReferencedLayer>();
     for (const { blobId, sha256, sha512, sizeBytes } of rows) {
       for (const digest of [`sha256:${sha256}`, `sha512:${sha512}`]) {

@@ -37,7 +37,8 @@ export class LayersRepository {
   }
 
   /**
-   * The repository and those of the named layers it sees, in one query.
+   * The repository and those of the named layers it sees, in one query: from the named layers to their links, whatever the
+   * planner thinks of the repository's size.
    * @returns null when the repository does not exist
    */
   async findIn(
@@ -47,17 +48,20 @@ export class LayersRepository {
   ): Promise<Layer[] | null> {
     const { sha256, sha512 } = byAlgorithm(digests);
     const rows = await this.prisma.prepared<LayerRow | { blobId: null }>(Prisma.sql`
-      SELECT l.repository_id AS "repositoryId", b.id AS "blobId", b.sha256, b.sha512, b.size_bytes AS "sizeBytes",
-        b.object_key AS "objectKey", image.media_type AS "mediaType",
+      WITH named AS MATERIALIZED (
+        SELECT id, sha256, sha512, size_bytes, object_key FROM blob
+        WHERE damaged_at IS NULL AND (sha256 = ANY(${sha256}::bpchar[]) OR sha512 = ANY(${sha512}::bpchar[])))
+      SELECT r.id AS "repositoryId", seen.id AS "blobId", seen.sha256, seen.sha512, seen.size_bytes AS "sizeBytes",
+        seen.object_key AS "objectKey", image.media_type AS "mediaType",
         image.media_type IS NULL AND NOT EXISTS (
-          SELECT 1 FROM loose_layer q WHERE q.repository_id = l.repository_id AND q.blob_id = l.blob_id
+          SELECT 1 FROM loose_layer q WHERE q.repository_id = r.id AND q.blob_id = seen.id
             AND q.since > now() - make_interval(secs => ${this.youthSeconds}::float8)) AS ageing
       FROM registry g JOIN repository r ON r.registry_id = g.id
-      LEFT JOIN (repository_layer l JOIN blob b ON b.id = l.blob_id AND b.damaged_at IS NULL
-          AND (b.sha256 = ANY(${sha256}::text[]) OR b.sha512 = ANY(${sha512}::text[])))
-        ON l.repository_id = r.id
       LEFT JOIN LATERAL (
-        SELECT il.media_type FROM image_layer il WHERE il.repository_id = l.repository_id AND il.blob_id = l.blob_id LIMIT 1) image ON true
+        SELECT named.*, EXISTS (SELECT 1 FROM repository_layer l WHERE l.repository_id = r.id AND l.blob_id = named.id OFFSET 0) AS here
+        FROM named OFFSET 0) seen ON seen.here
+      LEFT JOIN LATERAL (
+        SELECT il.media_type FROM image_layer il WHERE il.repository_id = r.id AND il.blob_id = seen.id LIMIT 1) image ON true
       WHERE g.account_id = ${registry.accountId} AND g.region = ${registry.region} AND r.name = ${repositoryName}`);
     if (rows.length === 0) return null;
     return rows.filter((row): row is LayerRow => row.blobId !== null).map(toLayer);

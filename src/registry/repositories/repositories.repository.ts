@@ -169,7 +169,7 @@ export class RepositoriesRepository {
   private async select(registry: RegistryAddress, where: Prisma.Sql, limit: number): Promise<Repository[]> {
     const rows = await this.prisma.prepared<RepositoryRow>(Prisma.sql`
       SELECT ${COLUMNS} FROM repository r JOIN registry g ON g.id = r.registry_id
-      WHERE g.account_id = ${registry.accountId} AND g.region = ${registry.region} AND ${where}
+      WHERE r.registry_id = (SELECT id FROM registry WHERE account_id = ${registry.accountId} AND region = ${registry.region}) AND ${where}
       ORDER BY r.name LIMIT ${limit}`);
     return rows.map(({ quotas, accountId, region, ...row }) => ({
       ...row,
