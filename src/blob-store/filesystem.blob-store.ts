@@ -54,11 +54,15 @@ const WRITE_BYTES = 1024 * 1024;
 const MIN_FILE_BYTES = 64 * 1024;
 /** Held by all appends together until they are written; beyond that every chunk is written as it comes. Bytes. */
 const MOST_BATCHED_BYTES = 64 * 1024 * 1024;
+/** Held by all pulls together for what they read; beyond that each new one reads in small pieces. Bytes. */
+const MOST_SENDING_BYTES = 64 * 1024 * 1024;
+const CROWDED_READ_BYTES = 16 * 1024;
 
 export class FilesystemBlobStore implements BlobStore {
   private readonly stagedRoot: string;
   private readonly blobRoot: string;
   private batchedBytes = 0;
+  private sendingBytes = 0;
 
   /** @param root absolute folder; created if absent */
   constructor(private readonly root: string) {
@@ -140,9 +144,17 @@ export class FilesystemBlobStore implements BlobStore {
           size,
         }));
     assertSize(key, parts, sizeBytes);
-    const buffers = [Buffer.allocUnsafeSlow(READ_BYTES), Buffer.allocUnsafeSlow(READ_BYTES)];
-    for (const { part, first, last } of within(parts, range)) {
-      await sendFile(part.path, first, last, buffers, sink).catch(orMissing(key));
+    const asked = within(parts, range);
+    const bytes = asked.reduce((sum, { first, last }) => sum + last - first + 1, 0);
+    const crowded = this.sendingBytes >= MOST_SENDING_BYTES;
+    const pieceBytes = Math.min(bytes, crowded ? CROWDED_READ_BYTES : READ_BYTES);
+    this.sendingBytes += 2 * pieceBytes;
+    try {
+      const buffers = [Buffer.allocUnsafeSlow(pieceBytes), Buffer.allocUnsafeSlow(pieceBytes)];
+      for (const { part, first, last } of asked)
+        await sendFile(part.path, first, last, buffers, sink).catch(orMissing(key));
+    } finally {
+      this.sendingBytes -= 2 * pieceBytes;
     }
   }
 

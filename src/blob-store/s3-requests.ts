@@ -147,15 +147,7 @@ export async function storedParts(
   parts: StorePart[],
 ): Promise<StorePart[] | null> {
   const stored = new Map<number, Part>();
-  // By hand: the SDK's pagination never ends at a store that names a next part after the last one.
-  for (let more = true, marker: string | undefined; more;) {
-    const page: ListPartsCommandOutput = await client.send(
-      new ListPartsCommand({ ...upload, PartNumberMarker: marker }),
-    );
-    for (const part of page.Parts ?? []) stored.set(part.PartNumber!, part);
-    more = page.IsTruncated === true;
-    marker = page.NextPartNumberMarker;
-  }
+  for await (const part of listedParts(client, upload)) stored.set(part.PartNumber!, part);
   const known = parts.map((part) => {
     const { ETag, Size, ChecksumCRC32 = part.crc32 } = stored.get(part.n) ?? {};
     return ETag && Size === part.size && ChecksumCRC32 === part.crc32 ? { ...part, etag: ETag } : null;
@@ -166,24 +158,28 @@ export async function storedParts(
 /** Sums up those of the recorded parts that an unfinished upload has, just as they were recorded. Bytes. */
 export async function bytesOfParts(
   client: S3Client,
-  target: { Bucket: string; Key: string; UploadId: string },
+  target: MultipartUpload,
   recorded: StorePart[],
 ): Promise<number> {
   const wanted = new Map(recorded.map((part) => [part.n, part]));
   let bytes = 0;
-  // Not by the SDK's paginator, which goes on for ever: stores name a next marker behind the last part too.
-  for (let marker: string | undefined, more = true; more;) {
-    const page: ListPartsCommandOutput = await client.send(
-      new ListPartsCommand({ ...target, PartNumberMarker: marker }),
-    );
-    for (const { PartNumber, ETag, Size } of page.Parts ?? []) {
-      const part = wanted.get(PartNumber ?? 0);
-      if (part && unquoted(part.etag) === unquoted(ETag) && part.size === Size) bytes += part.size;
-    }
-    marker = page.NextPartNumberMarker;
-    more = page.IsTruncated ?? false;
+  for await (const { PartNumber, ETag, Size } of listedParts(client, target)) {
+    const part = wanted.get(PartNumber ?? 0);
+    if (part && unquoted(part.etag) === unquoted(ETag) && part.size === Size) bytes += part.size;
   }
   return bytes;
+}
+
+/** By hand: the SDK's pagination never ends at a store that names a next part after the last one. */
+async function* listedParts(client: S3Client, upload: MultipartUpload): AsyncGenerator<Part> {
+  for (let more = true, marker: string | undefined; more;) {
+    const page: ListPartsCommandOutput = await client.send(
+      new ListPartsCommand({ ...upload, PartNumberMarker: marker }),
+    );
+    yield* page.Parts ?? [];
+    more = page.IsTruncated === true;
+    marker = page.NextPartNumberMarker;
+  }
 }
 
 /** Not every store quotes them everywhere. */

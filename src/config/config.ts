@@ -1,3 +1,4 @@
+/** Over 300 lines: every setting stands in one table, as the README shows them. */
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { DURATION, secondsOf } from './duration.js';

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import type { Server } from 'node:http';
+import type { Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 
@@ -55,11 +55,15 @@ export function limitConnections(instance: FastifyInstance, most: number): void 
   });
 
   instance.addHook('onSend', (_request, reply, payload, done) => {
-    // Without a listener a connection that times out is destroyed; the next request on it sets another time.
-    if (!Buffer.isBuffer(payload) || payload.length > SMALL_ANSWER_BYTES)
-      reply.raw.setTimeout(ANSWER_SILENCE);
+    if (!Buffer.isBuffer(payload) || payload.length > SMALL_ANSWER_BYTES) endUnlessTaken(reply.raw);
     done(null, payload);
   });
+}
+
+/** For answers that are written past the hooks too: cuts the connection of a client that takes nothing of it for a minute. */
+export function endUnlessTaken(response: ServerResponse): void {
+  // Without a listener a connection that times out is destroyed; the next request on it sets another time.
+  response.setTimeout(ANSWER_SILENCE);
 }
 
 /** How many files the system lets this process open. */

@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { SignatureV4 } from '@smithy/signature-v4';
 import { HttpRequest } from '@smithy/core/protocols';
-import { createHash, createHmac } from 'node:crypto';
 import type { RegistryClient } from '../support/registry-client.js';
+import { Sha256 } from '../support/sha256.js';
 
 /** One connection that speaks HTTP as badly as its test wants. */
 export interface Attacker {
@@ -128,19 +128,4 @@ export async function ecrHead(
   });
   const { headers } = await signer.sign(request);
   return head('POST', '/', { ...headers, ...framing });
-}
-
-/** What the signer of the AWS SDK wants of a hash. */
-class Sha256 {
-  private readonly hash;
-  constructor(secret?: string | ArrayBuffer | ArrayBufferView) {
-    this.hash = secret === undefined ? createHash('sha256') : createHmac('sha256', secret as Uint8Array);
-  }
-  update(data: string | Uint8Array): void {
-    this.hash.update(data);
-  }
-  async digest(): Promise<Uint8Array> {
-    return this.hash.digest();
-  }
-  reset(): void {}
 }

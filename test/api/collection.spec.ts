@@ -1,3 +1,4 @@
+/** Over 300 lines: the promises of one job, told for each store in one place. */
 import { afterAll, beforeAll, beforeEach, expect, it } from '@jest/globals';
 import {
   DeleteRepositoryCommand,

@@ -1,3 +1,4 @@
+/** Over 300 lines: the whole contract of a store is one list. */
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { createHash } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';

@@ -20,6 +20,7 @@ it(
     const lives = plan(chosen, seed, wanted);
     const findings: Finding[] = [];
     let kills = 0;
+    let unreached = 0;
     let acknowledged = 0;
     let told = 0;
     const began = Date.now();
@@ -31,6 +32,7 @@ it(
         writeSync(1, `${place}${line}\n`);
       });
       kills += report.kills;
+      unreached += report.unreached.length;
       acknowledged += report.acknowledged;
       findings.push(...report.findings);
     }
@@ -38,7 +40,7 @@ it(
       findings.filter((finding) => finding.kind === kind).length;
     const summary =
       `kill points ${kills}, lost ${count('lost')}, half-visible ${count('half-visible')}, leaked ${count('leaked')}, ` +
-      `unexpected ${count('unexpected')} (${acknowledged} requests acknowledged, ${Math.round((Date.now() - began) / 1000)} s, ` +
+      `unexpected ${count('unexpected')} (${unreached} killed elsewhere than at their point of the collector, ${acknowledged} requests acknowledged, ${Math.round((Date.now() - began) / 1000)} s, ` +
       `seed ${seed}, stores ${chosen.join(' and ')})`;
     writeFileSync(results, JSON.stringify({ summary, ok: findings.length === 0 && kills === wanted }));
   },

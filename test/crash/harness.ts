@@ -5,7 +5,7 @@ import { SHARED } from './actor.js';
 import { Client } from './client.js';
 import { collectEverything, impatience, inDatabase, judgeStore, startJobs } from './collection.js';
 import { createRepository } from './doors.js';
-import { isStopped, killDatabase, killEverything, until, whenReady } from './kills.js';
+import { isStopped, killDatabase, killEverything, lastWords, pointOf, until, whenReady } from './kills.js';
 import { type Finding, PRESENT, repositoryKey } from './ledger.js';
 import { observe } from './observation.js';
 import { describeKill, type Kill, type Life } from './plan.js';
@@ -14,12 +14,14 @@ import { World } from './world.js';
 
 export interface LifeReport {
   kills: number;
+  /** Points of the collector that had nothing to do in this life; the service was killed where it was. */
+  unreached: string[];
   acknowledged: number;
   findings: Finding[];
 }
 
 const CLIENTS = 4;
-/** How long a fault point may take to be passed. */
+/** How long the collector may take to come to a fault point, where it may have nothing to do, and the load, where it must. */
 const COLLECTOR_PATIENCE_MS = 8_000;
 const POINT_PATIENCE_MS = 20_000;
 
@@ -39,11 +41,12 @@ export async function live(life: Life, tell: (line: string) => void): Promise<Li
     await one.end();
   }
   const { ledger, findings } = one.world;
-  return { kills: one.kills, acknowledged: ledger.acknowledged, findings };
+  return { kills: one.kills, unreached: one.unreached, acknowledged: ledger.acknowledged, findings };
 }
 
 class LifeOfRegistry {
   kills = 0;
+  readonly unreached: string[] = [];
   readonly world: World;
   private readonly clients: Client[];
   private readonly stored: StoredBytes;
@@ -247,7 +250,9 @@ class LifeOfRegistry {
     await startJobs(this.registry);
     // An earlier kill may have left nothing for the collector to do there; then it dies wherever it is.
     if (kill.kind === 'at')
-      await until(() => !this.registry.isRunning, COLLECTOR_PATIENCE_MS).catch(() => undefined);
+      await until(() => !this.registry.isRunning, COLLECTOR_PATIENCE_MS).catch(() => {
+        this.unreached.push(kill.point);
+      });
     else if ('afterMs' in kill) await sleep(kill.afterMs);
     if ('dies' in kill && kill.dies === 'everything') await killEverything(this.registry);
     else await this.registry.kill('SIGKILL');
@@ -290,19 +295,4 @@ class LifeOfRegistry {
     Object.assign(this.settings, settings);
     await this.registry.restart();
   }
-}
-
-/** Settings of a service that dies, or stops, at the point of a kill. */
-function pointOf(kill: Kill | undefined): Record<string, string> {
-  if (kill?.kind !== 'at' && kill?.kind !== 'database at') return {};
-  return {
-    STOWAGE_TEST_FAULT_POINT: `${kill.point}:${kill.nth}`,
-    STOWAGE_TEST_FAULT_SIGNAL: kill.kind === 'at' ? 'SIGKILL' : 'SIGSTOP',
-  };
-}
-
-/** What the service complained of last; greetings say nothing. */
-function lastWords(output: string): string {
-  const lines = output.split('\n').filter((line) => line.startsWith('{') || line.startsWith('Fault'));
-  return lines.slice(-8).join('\n').slice(-6_000);
 }

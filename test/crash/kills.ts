@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RegistryProcess } from '../support/registry-process.js';
 import { killIfThere, postgresProcesses } from '../restart/crash.js';
+import type { Kill } from './plan.js';
 
 const PATIENCE_MS = 60_000;
 
@@ -59,4 +60,19 @@ export async function until(
 ): Promise<void> {
   for (const deadline = Date.now() + patienceMs; !(await condition()); await sleep(10))
     if (Date.now() > deadline) throw new Error(`It did not come about within ${patienceMs} ms`);
+}
+
+/** Settings of a service that dies, or stops, at the point of a kill. */
+export function pointOf(kill: Kill | undefined): Record<string, string> {
+  if (kill?.kind !== 'at' && kill?.kind !== 'database at') return {};
+  return {
+    STOWAGE_TEST_FAULT_POINT: `${kill.point}:${kill.nth}`,
+    STOWAGE_TEST_FAULT_SIGNAL: kill.kind === 'at' ? 'SIGKILL' : 'SIGSTOP',
+  };
+}
+
+/** What the service complained of last; greetings say nothing. */
+export function lastWords(output: string): string {
+  const lines = output.split('\n').filter((line) => line.startsWith('{') || line.startsWith('Fault'));
+  return lines.slice(-8).join('\n').slice(-6_000);
 }

@@ -1,9 +1,10 @@
-import { createHash, createHmac } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { HttpRequest } from '@smithy/core/protocols';
 import { SignatureV4 } from '@smithy/signature-v4';
 import type { WireRequest } from '../../src/identity/authentication/canonical-request.js';
 import { parseCredential, verify } from '../../src/identity/authentication/sigv4.js';
 import { RegistryError } from '../../src/domain/registry-error.js';
+import { Sha256 } from '../support/sha256.js';
 
 export const KEY = {
   accessKeyId: 'AKIDEXAMPLE',
@@ -14,21 +15,6 @@ export /** Texts end in details the tests do not repeat. */
 const MISMATCH = /^The request signature we calculated does not match/;
 
 export const RULES = { service: 'ecr' };
-
-/** What the signer of the AWS SDK wants of a hash. */
-class Sha256 {
-  private readonly hash;
-  constructor(secret?: string | ArrayBuffer | ArrayBufferView) {
-    this.hash = secret === undefined ? createHash('sha256') : createHmac('sha256', secret as Uint8Array);
-  }
-  update(data: string | Uint8Array): void {
-    this.hash.update(data);
-  }
-  async digest(): Promise<Uint8Array> {
-    return this.hash.digest();
-  }
-  reset(): void {}
-}
 
 export interface Draft {
   method?: string;

@@ -90,18 +90,15 @@ describeEachStore('fsck of a registry that is being used', (store) => {
     const still = await createRepository(registry.ecr);
     const image = await pushImage(registry.ecr, still, `${store} at rest`, ['v1']);
     const repositories = await Promise.all([1, 2, 3].map(() => createRepository(registry.ecr)));
-    let done = false;
+    const stopping = new AbortController();
     const load = Promise.all(
       Array.from({ length: WORKERS }, (_, worker) => work(worker, repositories)),
-    ).finally(() => (done = true));
+    ).finally(() => stopping.abort());
     const found: Finding[] = [];
     const runs: Promise<void>[] = [0, 1].map(async (run) => {
       const at = [registry, replica][run]!;
       do found.push(...(await fsck(at, { repair: run === 0 })).findings);
-      while (
-        // oxlint-disable-next-line eslint/no-unmodified-loop-condition -- the load ends it
-        !done
-      );
+      while (!stopping.signal.aborted);
     });
     await Promise.all([load, ...runs]);
     expect(found).toEqual([]);

@@ -1,3 +1,4 @@
+/** Over 300 lines: what the clients do and what the model remembers of it must be read together. */
 import {
   BatchCheckLayerAvailabilityCommand,
   BatchDeleteImageCommand,

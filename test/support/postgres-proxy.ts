@@ -1,13 +1,6 @@
-import { once } from 'node:events';
-import {
-  type AddressInfo,
-  connect,
-  createServer,
-  type NetConnectOpts,
-  type Server,
-  type Socket,
-} from 'node:net';
+import { connect, type NetConnectOpts, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { switchable } from './tcp-proxy.js';
 
 /** What happens to a statement instead of being run and answered. */
 export type StatementFault =
@@ -102,23 +95,7 @@ export async function startPostgresProxy(url: string): Promise<PostgresProxy> {
     outbound.on('data', (chunk) => swallowing || silenced.has(inbound) || answered(chunk));
   };
   const silenced = new WeakSet<Socket>();
-  const listen = async (port: number): Promise<Server> => {
-    const server = createServer(serve);
-    server.listen(port, '127.0.0.1');
-    await once(server, 'listening');
-    return server;
-  };
-  let server: Server | undefined = await listen(0);
-  const { port } = server.address() as AddressInfo;
-  const cut = async (): Promise<void> => {
-    const closing = server;
-    server = undefined;
-    if (!closing) return;
-    const closed = once(closing, 'close');
-    closing.close();
-    for (const socket of sockets) socket.destroy();
-    await closed;
-  };
+  const { port, cut, restore } = await switchable(sockets, serve);
   through.host = `127.0.0.1:${port}`;
   return {
     url: through.toString(),
@@ -136,7 +113,7 @@ export async function startPostgresProxy(url: string): Promise<PostgresProxy> {
     async restore() {
       rules = [];
       swallowing = false;
-      server ??= await listen(port);
+      await restore();
     },
     close: cut,
   };

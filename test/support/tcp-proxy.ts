@@ -21,41 +21,48 @@ export interface TcpProxy {
 
 export async function startTcpProxy(target: NetConnectOpts): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
+  const switched = await switchable(sockets, (inbound) => {
+    const outbound = connect(target);
+    for (const [socket, other] of [
+      [inbound, outbound],
+      [outbound, inbound],
+    ] as const) {
+      sockets.add(socket);
+      socket.on('error', () => other.destroy());
+      socket.on('close', () => (sockets.delete(socket), other.destroy()));
+      socket.pipe(other);
+    }
+  });
+  return { ...switched, close: switched.cut };
+}
+
+/** A server on a port of its own that can stop listening, with all connections, and begin again. */
+export async function switchable(
+  sockets: ReadonlySet<Socket>,
+  serve: (inbound: Socket) => void,
+): Promise<Omit<TcpProxy, 'close'>> {
   const listen = async (port: number): Promise<Server> => {
-    const server = createServer((inbound) => {
-      const outbound = connect(target);
-      for (const [socket, other] of [
-        [inbound, outbound],
-        [outbound, inbound],
-      ] as const) {
-        sockets.add(socket);
-        socket.on('error', () => other.destroy());
-        socket.on('close', () => (sockets.delete(socket), other.destroy()));
-        socket.pipe(other);
-      }
-    });
+    const server = createServer(serve);
     server.listen(port, '127.0.0.1');
     await once(server, 'listening');
     return server;
   };
   let server: Server | undefined = await listen(0);
   const { port } = server.address() as AddressInfo;
-  const cut = async (): Promise<void> => {
-    const closing = server;
-    server = undefined;
-    if (!closing) return;
-    const closed = once(closing, 'close');
-    closing.close();
-    for (const socket of sockets) socket.destroy();
-    await closed;
-  };
   return {
     port,
-    cut,
+    async cut() {
+      const closing = server;
+      server = undefined;
+      if (!closing) return;
+      const closed = once(closing, 'close');
+      closing.close();
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
     async restore() {
       server ??= await listen(port);
     },
-    close: cut,
   };
 }
 

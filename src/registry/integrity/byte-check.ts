@@ -3,7 +3,7 @@ import type { Fault, Inspection } from './finding.js';
 import { IntegrityRepository, type RecordedBlob } from './integrity.repository.js';
 import { layerOf, lost } from './lost-layers.js';
 import { ObjectVerifier, type Verdict } from './object-verifier.js';
-import type { Pace } from './pace.js';
+import type { Pace } from '../../jobs/pace.js';
 
 /** Which layers are read and hashed. The same seed chooses the same layers. */
 export type Hashing = 'none' | 'all' | { percent: number; seed: number } | { layers: number; seed: number };

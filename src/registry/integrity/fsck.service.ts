@@ -8,7 +8,7 @@ import { IntegrityRepository } from './integrity.repository.js';
 import { layerOf } from './lost-layers.js';
 import { ObjectCheck } from './object-check.js';
 import { ObjectVerifier } from './object-verifier.js';
-import { Pace } from './pace.js';
+import { Pace } from '../../jobs/pace.js';
 import { UploadCheck } from './upload-check.js';
 
 export interface FsckOptions {

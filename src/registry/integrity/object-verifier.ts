@@ -3,7 +3,7 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import { BLOB_STORE, BlobMissing, type BlobStore } from '../../blob-store/blob-store.js';
 import { StoreBinding } from '../layers/collection/store-binding.js';
 import { IntegrityRepository, type RecordedBlob } from './integrity.repository.js';
-import type { Pace } from './pace.js';
+import type { Pace } from '../../jobs/pace.js';
 
 /** What a layer's object turned out to be. */
 export type Verdict =

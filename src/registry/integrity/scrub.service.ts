@@ -5,7 +5,7 @@ import { ScheduledJob } from '../../jobs/scheduled-job.decorator.js';
 import { Metrics } from '../../observability/metrics.js';
 import { IntegrityRepository, type RecordedBlob } from './integrity.repository.js';
 import { ObjectVerifier, type Verdict } from './object-verifier.js';
-import { Pace } from './pace.js';
+import { Pace } from '../../jobs/pace.js';
 
 export interface Scrubbed {
   layers: number;

@@ -1,8 +1,9 @@
-import type { OutgoingHttpHeaders } from 'node:http';
+import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import { Logger } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { rangeLength } from '../../domain/byte-range.js';
+import { endUnlessTaken } from '../../protocols/connection-limits.js';
 import { requestedRange } from '../../protocols/oci/byte-range-header.js';
 import type { LayerSource } from './layer-source.js';
 
@@ -48,15 +49,14 @@ async function sendPieces(
   const begin = (): void => {
     describe();
     void reply.hijack();
+    endUnlessTaken(raw);
     raw.writeHead(reply.statusCode, reply.getHeaders() as OutgoingHttpHeaders);
   };
   try {
     await send((piece) => {
       if (sent === 0) begin();
       sent += piece.length;
-      return new Promise((resolve, reject) => {
-        raw.write(piece, (error) => (error ? reject(error) : resolve()));
-      });
+      return written(raw, piece);
     });
   } catch (error) {
     if (sent === 0) throw error;
@@ -66,6 +66,24 @@ async function sendPieces(
   if (sent === 0 && length === 0) begin();
   if (sent === length) raw.end();
   else otherLength(reply, length, sent);
+}
+
+/** Resolves when the memory is free again. An answer that waits behind others learns of the end of its connection only there. */
+function written(raw: ServerResponse, piece: Buffer): Promise<void> {
+  const { socket } = raw.req;
+  return new Promise((resolve, reject) => {
+    const settle = (error?: Error | null): void => {
+      socket.off('close', gone);
+      raw.off('close', gone);
+      if (error) reject(error);
+      else resolve();
+    };
+    const gone = (): void => settle(new Error('The client is gone'));
+    if (socket.destroyed) return gone();
+    socket.once('close', gone);
+    raw.once('close', gone);
+    raw.write(piece, settle);
+  });
 }
 
 /**

@@ -15,8 +15,8 @@ export interface QuotaOverride {
 }
 
 /**
- * Says which limit holds. Counting is done by whoever consumes, inside its own transaction, against a counter column or a
- * locked row; this class holds no count.
+ * Says which limit holds. Counting is done by whoever consumes, inside its own transaction, by the functions over
+ * `repository_counter` or against a locked row; this class holds no count.
  */
 @Injectable()
 export class QuotasService {

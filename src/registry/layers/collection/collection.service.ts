@@ -7,7 +7,7 @@ import { CollectionMetrics } from './collection-metrics.js';
 import { CollectionRepository } from './collection.repository.js';
 import { ObjectRemoval } from './object-removal.js';
 import { Orphans } from './orphans.js';
-import { Pace } from './pace.js';
+import { Pace } from '../../../jobs/pace.js';
 import { type LayerPosition, type Review, ReviewsRepository } from './reviews.repository.js';
 
 /** Most rows one step handles. */
@@ -80,7 +80,7 @@ export class CollectionService {
    * other rules. May be stopped anywhere and run again, also while another process does the same.
    */
   async collect(signal: AbortSignal): Promise<Collected> {
-    const pace = this.pace(signal);
+    const pace = this.pace();
     const batch = pace.batch(BATCH);
     const collected = { ...NOTHING };
     let layerPosition: LayerPosition | null = null;
@@ -140,7 +140,7 @@ export class CollectionService {
         more ||= done.more;
         removed = Math.max(removed, done.removed);
       }
-      await pace.spend(removed);
+      await rest(pace, removed, signal);
     }
     if (Object.values(collected).some((count) => Number(count) > 0))
       this.logger.log({ msg: 'Collected garbage', ...collected });
@@ -150,7 +150,7 @@ export class CollectionService {
   /** Objects and unfinished uploads in the store that no row speaks of, older than the grace time. */
   @ScheduledJob('sweep-orphans', '17 3 * * *')
   async sweep(signal: AbortSignal): Promise<Swept> {
-    const pace = this.pace(signal);
+    const pace = this.pace();
     const swept: Swept = { orphanedObjects: 0, unfinishedObjects: 0, objectsKept: false };
     for await (const objects of this.orphans.oldObjects()) {
       if (signal.aborted) break;
@@ -158,7 +158,7 @@ export class CollectionService {
       if (gone === null) return { ...swept, objectsKept: true };
       swept.orphanedObjects += gone;
       this.metrics.removedObjects.inc({ cause: 'orphaned' }, gone);
-      await pace.spend(gone);
+      await rest(pace, gone, signal);
     }
     for await (const unfinished of this.orphans.oldUnfinished()) {
       if (signal.aborted) break;
@@ -166,7 +166,7 @@ export class CollectionService {
       if (gone === null) return { ...swept, objectsKept: true };
       swept.unfinishedObjects += gone;
       this.metrics.removedObjects.inc({ cause: 'unfinished' }, gone);
-      await pace.spend(gone);
+      await rest(pace, gone, signal);
     }
     if (swept.orphanedObjects + swept.unfinishedObjects > 0)
       this.logger.log({ msg: 'Swept orphans', ...swept });
@@ -221,7 +221,14 @@ export class CollectionService {
     return result;
   }
 
-  private pace(signal: AbortSignal): Pace {
-    return new Pace(this.config.STOWAGE_COLLECT_OBJECTS_PER_SECOND, signal);
+  private pace(): Pace {
+    return new Pace(this.config.STOWAGE_COLLECT_OBJECTS_PER_SECOND);
   }
+}
+
+/** Ends early when the work is to stop: the caller sees that for itself. */
+async function rest(pace: Pace, removed: number, signal: AbortSignal): Promise<void> {
+  await pace.keep(removed, signal).catch((error: unknown) => {
+    if (!signal.aborted) throw error;
+  });
 }

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { CONFIG, type Config } from '../../../config/config.js';
 import type { Prisma } from '../../../database/generated/client.js';
-import { PrismaService } from '../../../database/prisma.service.js';
+import { JobsPrismaService } from '../../../database/jobs-prisma.service.js';
 import { inTransaction } from '../../../database/transaction.js';
 import { DOWNLOAD_SECONDS } from '../download-lifetime.js';
 
@@ -45,7 +45,7 @@ export class ReviewsRepository {
   private readonly lingerSeconds: number;
 
   constructor(
-    private readonly prisma: PrismaService,
+    private readonly prisma: JobsPrismaService,
     @Inject(CONFIG) config: Config,
   ) {
     this.graceSeconds = config.STOWAGE_UNREFERENCED_LAYER_HOURS * 3600;

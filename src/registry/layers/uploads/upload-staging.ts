@@ -22,10 +22,6 @@ export interface Staging {
   feed: DigestFeed | null;
 }
 
-function abandonment(source: Readable): (reason: Error) => void {
-  return (reason) => void source.destroy(reason);
-}
-
 /** Moves bytes of an upload to the store, hashing them on their way. */
 @Injectable()
 export class UploadStaging {
@@ -91,4 +87,8 @@ export class UploadStaging {
   forget(upload: Upload): void {
     this.running.forget(upload.id);
   }
+}
+
+function abandonment(source: Readable): (reason: Error) => void {
+  return (reason) => void source.destroy(reason);
 }
