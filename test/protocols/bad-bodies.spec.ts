@@ -13,11 +13,13 @@ afterAll(() => doors.close());
 
 /** Sends a head and then one piece after the other, a few milliseconds apart, until the connection is gone. */
 async function trickle(head: string, piece: string): Promise<{ answer: string; pieces: number }> {
-  const socket = connect(doors.port, '127.0.0.1', () => socket.write(head));
+  const socket = connect(doors.port, '127.0.0.1');
   let answer = '';
   let pieces = 0;
   socket.on('data', (chunk) => (answer += chunk.toString()));
   socket.on('error', () => undefined);
+  await once(socket, 'connect');
+  socket.write(head);
   const timer = setInterval(() => {
     pieces += 1;
     if (socket.writable) socket.write(piece);
