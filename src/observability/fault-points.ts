@@ -10,6 +10,7 @@ export const FAULT_POINTS = [
   'part-stored',
   'part-recorded',
   'rest-stored',
+  'rest-recorded',
   'object-completed',
   'completion-refused',
   'layer-linked',

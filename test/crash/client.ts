@@ -41,6 +41,7 @@ const LEADS_TO: Partial<Record<FaultPoint, Deed[]>> = {
   'repository-deleted': ['createRepository', 'deleteRepository', 'deleteRepositoryUnderUpload'],
   'multipart-created': ['beginLargeUpload', 'continueUpload'],
   'multipart-part-stored': ['beginLargeUpload', 'continueUpload'],
+  'rest-recorded': ['beginLargeUpload', 'continueUpload'],
   'multipart-rest-stored': ['beginLargeUpload', 'continueUpload'],
   'object-folder-made': ['beginLargeUpload', 'continueUpload'],
   'object-part-linked': ['beginLargeUpload', 'continueUpload'],

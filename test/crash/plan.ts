@@ -40,7 +40,12 @@ const COLLECTING: FaultPoint[] = [
   'unfinished-discarded',
 ];
 const FIRST: FaultPoint[] = ['store-named'];
-const OF_S3: FaultPoint[] = ['multipart-created', 'multipart-part-stored', 'multipart-rest-stored'];
+const OF_S3: FaultPoint[] = [
+  'multipart-created',
+  'multipart-part-stored',
+  'multipart-rest-stored',
+  'rest-recorded',
+];
 const OF_FILES: FaultPoint[] = [
   'file-folder-made',
   'file-written',

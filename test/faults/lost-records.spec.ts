@@ -3,7 +3,7 @@ import { layer } from '../support/images.js';
 import { createRepository, MEBIBYTE } from '../support/pushes.js';
 import { startReplica, type TestRegistry } from '../support/registry.js';
 import { describeEachStore } from '../support/stores.js';
-import { DOORS, stepsAt } from './push.js';
+import { acknowledged, DOORS, stepsAt } from './push.js';
 import { type SickDatabase, startOnSickDatabase } from './sick-database.js';
 import { expectNothingLeaked, expectTrue } from './sick-store.js';
 
@@ -61,6 +61,30 @@ describeEachStore(
         await expectTrue(sick.registry, repository, blob);
       },
     );
+
+    it('lets a client that asks where its upload stands go on from there, whatever it sent last', async () => {
+      const [first, last] = [6 * MEBIBYTE, 12 * MEBIBYTE];
+      const blob = layer(first + last, 'asked in between');
+      const steps = stepsAt('OCI', sick.registry, repository);
+      await steps.begin();
+      await steps.append(blob.bytes.subarray(0, first), 0);
+      const put = async (body?: Buffer): Promise<number> => {
+        const path = `/v2/${repository}/blobs/uploads/${steps.upload}?digest=${blob.digest}`;
+        const init = { method: 'PUT', ...(body && { body: new Uint8Array(body) }) };
+        const response = await sick.registry.fetchOci(path, init);
+        await response.arrayBuffer();
+        return response.status;
+      };
+      sick.database.on(FINISHING, 'lost request', { times: 1 });
+      expect(await put(blob.bytes.subarray(first))).toBe(503);
+      // The bytes of the refused request count, or they do not; the client sends those that do not.
+      let at = (await acknowledged(sick.registry, repository, steps.upload))!;
+      expect([first, blob.size]).toContain(at);
+      for (; at < blob.size; at += 5 * MEBIBYTE)
+        expect(await steps.append(blob.bytes.subarray(at, at + 5 * MEBIBYTE), at)).toBe('done');
+      expect(await put()).toBe(201);
+      await expectTrue(sick.registry, repository, blob);
+    });
 
     it('leaves nothing in the store that the collector does not find', () =>
       expectNothingLeaked(sick.registry));

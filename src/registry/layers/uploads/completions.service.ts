@@ -17,7 +17,7 @@ import {
   type Upload,
 } from './upload.js';
 import { UploadLeases } from './upload-leases.js';
-import { UploadStaging } from './upload-staging.js';
+import { recordOf, type Staging, UploadStaging } from './upload-staging.js';
 import { CompletionsRepository, type FinishedLayer } from './completions.repository.js';
 import { UploadsRepository } from './uploads.repository.js';
 
@@ -68,6 +68,12 @@ export class CompletionsService {
     completion: Completion,
   ): Promise<CompletedLayer> {
     if (completion.strict) this.assertPartsFill(repository, upload);
+    if (completion.body && this.hasAll(upload, completion.digests)) {
+      // An earlier completion recorded the last bytes it brought, and got no further.
+      const { body } = completion;
+      await this.leases.keepAlive(repository, upload, () => drained(repository, body));
+      return this.finish(repository, upload, { digests: completion.digests, strict: completion.strict });
+    }
     assertNext(repository, upload, completion.range);
     if (isCommitted(upload.staged))
       return this.finishCommitted(repository, upload, upload.staged, completion);
@@ -107,6 +113,7 @@ export class CompletionsService {
           faultPoint('completion-refused');
           throw RegistryError.invalidLayer();
         }
+        if (staging && comparable) await this.keepLastBytes(repository, upload, staging);
         const rest = staging ? staging.appended.rest : await this.uploads.tails(upload);
         const { key: objectKey, certain } = await this.store.commit(staged, rest, context);
         faultPoint('object-completed');
@@ -130,6 +137,25 @@ export class CompletionsService {
   }
 
   /**
+   * A store whose commit ends the staged state must not leave a client behind an offset that it can append nothing to any more:
+   * parts that came with the completion count before the commit does.
+   */
+  private async keepLastBytes(repository: Repository, upload: Upload, staging: Staging): Promise<void> {
+    const { staged } = upload;
+    if (!this.store.madeOf || staged === null || staging.appended.staged === staged) return;
+    const recorded = await this.uploads.record(upload, { ...recordOf(upload, staging), keepsLease: true });
+    if (!recorded) throw RegistryError.uploadNotFound(upload.id, ...named(repository));
+    this.staging.recorded(upload, staging);
+    faultPoint('rest-recorded');
+  }
+
+  /** Whether the bytes recorded are the layer already, so that any on the request must be the last of them once more. */
+  private hasAll(upload: Upload, digests: Digest[]): boolean {
+    const known = upload.offsetBytes > 0 ? this.knownDigests(upload) : null;
+    return known !== null && matches(digests, known);
+  }
+
+  /**
    * An earlier completion made the object and was refused or not recorded. The bytes on this request, if any, are those that
    * are in it: a digest that matches the object names them.
    */
@@ -141,8 +167,7 @@ export class CompletionsService {
   ): Promise<CompletedLayer> {
     const { digests, body } = completion;
     return this.leases.keepAlive(repository, upload, async () => {
-      if (body)
-        for await (const chunk of receive(body, repository.limits.layerBytes, () => undefined)) void chunk;
+      if (body) await drained(repository, body);
       const { sha256SoFar: sha256, sha512SoFar: sha512 } = upload;
       const { committed: objectKey, sizeBytes } = object;
       const withSha512 = wants(digests, 'sha512');
@@ -247,6 +272,11 @@ export class CompletionsService {
     if (!there || !('layer' in there)) throw RegistryError.uploadNotFound(uploadId, ...named(repository));
     return done;
   }
+}
+
+/** @throws RegistryError as {@link receive} */
+async function drained(repository: Repository, body: IncomingBytes): Promise<void> {
+  for await (const chunk of receive(body, repository.limits.layerBytes, () => undefined)) void chunk;
 }
 
 /** The staged bytes are not in the store any more. */

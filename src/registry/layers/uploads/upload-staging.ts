@@ -12,7 +12,7 @@ import { named, type Repository } from '../../repositories/repository.js';
 import { type IncomingBytes, receive } from './incoming-bytes.js';
 import { type DigestFeed, RunningDigests } from './running-digests.js';
 import { isCommitted, type Upload } from './upload.js';
-import { UploadsRepository } from './uploads.repository.js';
+import { type AppendRecord, UploadsRepository } from './uploads.repository.js';
 
 /** Bytes that are in the store and not yet in any row. */
 export interface Staging {
@@ -89,6 +89,38 @@ export class UploadStaging {
   }
 }
 
+/** What the upload's row says once the bytes count. */
+export function recordOf(upload: Upload, { appended, newBytes, feed }: Staging): AppendRecord {
+  const offsetBytes = upload.offsetBytes + newBytes;
+  const tailStored = appended.staged !== upload.staged;
+  const newTail = joined(tailStored ? appended.rest : skip(appended.rest, upload.tailBytes));
+  const digests = feed?.digests();
+  return {
+    offsetBytes,
+    staged: appended.staged,
+    tailStored,
+    newTail: newTail.length > 0 ? { firstByte: offsetBytes - newTail.length, bytes: newTail } : null,
+    tailBytes: appended.restBytes,
+    sha256SoFar: digests?.sha256 ?? null,
+    sha512SoFar: digests?.sha512 ?? null,
+    keepsLease: false,
+    part: null,
+  };
+}
+
 function abandonment(source: Readable): (reason: Error) => void {
   return (reason) => void source.destroy(reason);
+}
+
+function skip(chunks: Buffer[], bytes: number): Buffer[] {
+  let left = bytes;
+  return chunks.flatMap((chunk) => {
+    const behind = chunk.subarray(Math.min(left, chunk.length));
+    left -= chunk.length - behind.length;
+    return behind.length > 0 ? [behind] : [];
+  });
+}
+
+function joined(chunks: Buffer[]): Buffer {
+  return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
 }

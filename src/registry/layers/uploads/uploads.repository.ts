@@ -25,6 +25,8 @@ export interface AppendRecord {
   tailBytes: number;
   sha256SoFar: string | null;
   sha512SoFar: string | null;
+  /** The request goes on with the upload, so its lease stays. */
+  keepsLease: boolean;
   /** Only for UploadLayerPart. */
   part: { firstByte: number; lastByte: number; sha256: string } | null;
 }
@@ -132,7 +134,7 @@ export class UploadsRepository {
     return row ? { lastByte: Number(row.lastByte), sha256: row.sha256 } : null;
   }
 
-  /** One statement: moves the offset, keeps the tail, remembers the part, gives the lease back. @returns false when the lease is lost */
+  /** One statement: moves the offset, keeps the tail, remembers the part, mostly gives the lease back. @returns false when the lease is lost */
   async record(upload: Upload, next: AppendRecord): Promise<boolean> {
     const partBytes = next.part ? next.part.lastByte - next.part.firstByte + 1 : null;
     const [row] = await this.prisma.prepared<{ moved: number }>(Prisma.sql`
@@ -142,7 +144,8 @@ export class UploadsRepository {
           part_count = part_count + ${next.part ? 1 : 0}::int,
           smallest_inner_part = CASE WHEN ${partBytes}::int IS NULL THEN smallest_inner_part ELSE least(smallest_inner_part, last_part_bytes) END,
           last_part_bytes = coalesce(${partBytes}::int, last_part_bytes),
-          lease_token = NULL, lease_expires_at = NULL, touched_at = now()
+          lease_token = CASE WHEN ${next.keepsLease} THEN lease_token END,
+          lease_expires_at = CASE WHEN ${next.keepsLease} THEN lease_expires_at END, touched_at = now()
         WHERE id = ${upload.id}::uuid AND lease_token = ${upload.lease}::uuid AND state = 'open'
           AND offset_bytes = ${upload.offsetBytes}::bigint
         RETURNING id),
@@ -155,7 +158,7 @@ export class UploadsRepository {
         SELECT id, ${next.part?.firstByte ?? 0}::bigint, ${next.part?.lastByte ?? 0}::bigint, ${next.part?.sha256 ?? ''} FROM moved WHERE ${next.part !== null})
       SELECT count(*)::int AS moved FROM moved`);
     if (row?.moved !== 1) return false;
-    upload.lease = null;
+    if (!next.keepsLease) upload.lease = null;
     return true;
   }
 

@@ -9,7 +9,7 @@ import { named, type Repository } from '../../repositories/repository.js';
 import type { IncomingBytes } from './incoming-bytes.js';
 import { assertNext, isUploadId, positionOf, type Upload } from './upload.js';
 import { UploadLeases } from './upload-leases.js';
-import { UploadStaging } from './upload-staging.js';
+import { recordOf, UploadStaging } from './upload-staging.js';
 import { type AppendRecord, UploadsRepository } from './uploads.repository.js';
 
 /** Upload sessions: one state machine behind both doors. Completing them is in `completions.service.ts`. */
@@ -121,29 +121,16 @@ export class UploadsService {
     return this.leases.keepAlive(repository, upload, async (context) => {
       const staging = await this.staging.stage(repository, upload, body, context);
       faultPoint('part-stored');
-      const { appended, newBytes, feed } = staging;
-      if (newBytes === 0) return upload.offsetBytes;
-      const offsetBytes = upload.offsetBytes + newBytes;
-      const tailStored = appended.staged !== upload.staged;
-      const newTail = tailStored ? joined(appended.rest) : joined(skip(appended.rest, upload.tailBytes));
-      const digests = feed?.digests();
-      const recorded = await this.record(repository, upload, {
-        offsetBytes,
-        staged: appended.staged,
-        tailStored,
-        newTail: newTail.length > 0 ? { firstByte: offsetBytes - newTail.length, bytes: newTail } : null,
-        tailBytes: appended.restBytes,
-        sha256SoFar: digests?.sha256 ?? null,
-        sha512SoFar: digests?.sha512 ?? null,
-        part,
-      });
+      if (staging.newBytes === 0) return upload.offsetBytes;
+      const next = { ...recordOf(upload, staging), part };
+      const recorded = await this.record(repository, upload, next);
       faultPoint('part-recorded');
       if (!recorded) {
         await this.staging.drop(upload, staging);
         throw RegistryError.uploadNotFound(upload.id, ...named(repository));
       }
       this.staging.recorded(upload, staging);
-      return offsetBytes;
+      return next.offsetBytes;
     });
   }
 
@@ -162,17 +149,4 @@ export class UploadsService {
       return true;
     }
   }
-}
-
-function skip(chunks: Buffer[], bytes: number): Buffer[] {
-  let left = bytes;
-  return chunks.flatMap((chunk) => {
-    const behind = chunk.subarray(Math.min(left, chunk.length));
-    left -= chunk.length - behind.length;
-    return behind.length > 0 ? [behind] : [];
-  });
-}
-
-function joined(chunks: Buffer[]): Buffer {
-  return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
 }
