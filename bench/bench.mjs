@@ -92,7 +92,7 @@ export class Bench {
   }
 
   /** @param {{ warmUp?: boolean }} options on a warm-up what comes is verified as well */
-  async measure({ job, parameters, value, service }, { warmUp = false } = {}) {
+  async measure({ job, parameters, value, service, afterwards }, { warmUp = false } = {}) {
     // What one subject left to be written must not burden the next.
     execFileSync('sync');
     const [pid, storePid] = [service?.pid, service?.minio?.pid];
@@ -104,6 +104,7 @@ export class Bench {
     const given = typeof parameters === 'function' ? parameters() : parameters;
     const around = { before: reading, after: reading };
     const result = await this.client.run(job, { ...given, verify: warmUp }, around);
+    await afterwards?.();
     const spent = (what) => result.after[what] - result.before[what];
     return { ...result, value: value(result), cpu: spent('cpu'), storeCpu: spent('storeCpu') };
   }
@@ -199,4 +200,5 @@ export const perSecond = { unit: '/s', value: ({ requests, seconds }) => request
  * @property {string} unit
  * @property {(result: object) => number} value
  * @property {object} [service] whose processor time and memory are read
+ * @property {() => Promise<void>} [afterwards] puts back what the job changed, untimed
  */

@@ -1,11 +1,13 @@
 /** The load client's own process: makes a job ready, says so, and runs it on a word, so that the measurer can read counters around. */
+import * as ecrCalls from './ecr-calls.mjs';
 import * as layers from './layers.mjs';
+import * as longLayers from './long-layers.mjs';
 import * as parts from './parts.mjs';
 import * as pulls from './pulls.mjs';
 import * as requests from './requests.mjs';
 import * as smallPushes from './small-pushes.mjs';
 
-const jobs = { ...layers, ...parts, ...pulls, ...requests, ...smallPushes };
+const jobs = { ...layers, ...longLayers, ...ecrCalls, ...parts, ...pulls, ...requests, ...smallPushes };
 let prepared;
 
 const steps = {

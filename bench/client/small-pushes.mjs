@@ -36,8 +36,8 @@ export async function pushImages({ target, repositories, ...load }) {
   );
 }
 
-/** A number of images, however long that takes. @returns {Promise<{ run, close }>} `run` gives the digests of their manifests */
-export async function seedImages({ target, repository, images, concurrency }) {
+/** A number of images that differ in their manifests, tagged v1, v2 …, however long that takes. @returns {Promise<{ run, close }>} `run` gives the digests of their manifests */
+export async function seedImages({ target, repository, images, first = 1, concurrency }) {
   const connections = await openConnections(target, concurrency);
   return {
     async run() {
@@ -50,16 +50,17 @@ export async function seedImages({ target, repository, images, concurrency }) {
       await Promise.all(
         connections.map(async (connection) => {
           while (begun < images) {
-            const number = (begun += 1);
+            const number = begun;
+            begun += 1;
             const { digest, bytes } = await putManifest(
               connection,
               target,
               repository,
-              `v${number}`,
+              `v${first + number}`,
               layer,
               config,
             );
-            manifests[number - 1] = { digest, bytes };
+            manifests[number] = { digest, bytes };
           }
         }),
       );

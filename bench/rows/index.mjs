@@ -1,4 +1,6 @@
 import { layerParts, pushToDisk, pushToMinio } from './layers.mjs';
+import { longLayersOnDisk, longLayersOnMinio } from './long-layers.mjs';
+import { manyImages } from './many-images.mjs';
 import { pullFromDisk, pullRedirected } from './pulls.mjs';
 import { blobHead, manifestByTag } from './requests.mjs';
 import { statementsPerCall } from './statements.mjs';
@@ -16,5 +18,8 @@ export const scenarios = {
   smallBlobsOnMinio,
   smallBlobsOnDisk,
   imagesIntoOneRepository,
+  longLayersOnDisk,
+  longLayersOnMinio,
+  manyImages,
   statementsPerCall,
 };

@@ -3,12 +3,12 @@ import { appendFileSync } from 'node:fs';
 import pg from 'pg';
 
 const file = process.env.BENCH_STATEMENTS_FILE;
-// oxlint-disable-next-line typescript/unbound-method -- called on its own connection below
-const { query } = pg.Client.prototype;
+const { prototype } = pg.Client;
+const original = Object.getOwnPropertyDescriptor(prototype, 'query').value;
 
-pg.Client.prototype.query = function counted(first, ...rest) {
-  // A prepared statement is known by its name; a submittable of pg-cursor and the like by what it says itself.
+prototype.query = function counted(first, ...rest) {
+  // A prepared statement is known by its name where its text is not sent again.
   const text = typeof first === 'string' ? first : (first?.text ?? first?.name ?? String(first));
   appendFileSync(file, `${JSON.stringify(text)}\n`);
-  return query.call(this, first, ...rest);
+  return original.call(this, first, ...rest);
 };
