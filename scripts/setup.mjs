@@ -11,6 +11,9 @@ export const ROOT = join(import.meta.dirname, '..');
 /** The Node the project pins, whatever the system's is. */
 export const NODE = join(ROOT, 'node_modules/.bin/node');
 
+/** Of the service; what the second is for says src/main.ts. MiB. */
+export const NODE_FLAGS = ['--enable-source-maps', '--max-semi-space-size=8'];
+
 /** For tools of the project: its own Node and packages first in PATH. */
 export const toolEnvironment = {
   ...process.env,

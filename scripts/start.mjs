@@ -5,7 +5,7 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { join } from 'node:path';
-import { NODE, prepare, ROOT } from './setup.mjs';
+import { NODE, NODE_FLAGS, prepare, ROOT } from './setup.mjs';
 
 const WATCH_MS = 500;
 
@@ -17,7 +17,7 @@ try {
 }
 
 // The channel tells the service when this process dies without a word; nothing is ever sent over it.
-const service = spawn(NODE, ['--enable-source-maps', join(ROOT, 'dist/main.js')], {
+const service = spawn(NODE, [...NODE_FLAGS, join(ROOT, 'dist/main.js')], {
   stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
 });
 service.on('error', (error) => {

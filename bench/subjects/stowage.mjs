@@ -2,6 +2,7 @@ import { CreateRepositoryCommand, ECRClient, GetAuthorizationTokenCommand } from
 import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { NODE_FLAGS } from '../../scripts/setup.mjs';
 import { freePort, startProgram } from './program.mjs';
 
 const ROOT = resolve(import.meta.dirname, '../..');
@@ -29,7 +30,7 @@ export async function startStowage(folder, { minio, settings, nodeOptions = [], 
     STOWAGE_S3_SECRET_ACCESS_KEY: minio.credentials.secretAccessKey,
   };
   const program = await startProgram(
-    [NODE, '--enable-source-maps', ...nodeOptions, join(ROOT, 'dist/main.js')],
+    [NODE, ...NODE_FLAGS, ...nodeOptions, join(ROOT, 'dist/main.js')],
     {
       cwd: folder,
       log: join(folder, 'stowage.log'),

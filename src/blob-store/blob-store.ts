@@ -14,6 +14,8 @@ export interface AppendSource {
   bytes: AsyncIterable<Buffer>;
   /** The bytes are in memory and accounted for already; the driver need not reserve any for them. */
   inMemory: boolean;
+  /** CRC-32 of all bytes, where it is known already: it need not be computed again for a store that takes them as they are. */
+  crc32?: number;
   /** Ends the source, which must fail with the reason, when its client is too slow for the memory it takes. */
   abandon?: (reason: Error) => void;
 }

@@ -48,7 +48,7 @@ export class PartSplitter {
   constructor(
     private readonly budget: ByteBudget,
     private readonly context: AppendContext,
-    private readonly send: (bytes: Buffer[], partNumber: number) => Promise<StorePart>,
+    private readonly send: (bytes: Buffer[], partNumber: number, crc32?: number) => Promise<StorePart>,
   ) {}
 
   async split(source: AppendSource): Promise<Split> {
@@ -67,7 +67,8 @@ export class PartSplitter {
         memory?.await();
       }
       memory?.filled();
-      if (this.pendingBytes >= MIN_PART_BYTES) await this.cut(this.pendingBytes, memory);
+      const crc32 = this.parts.length === 0 ? source.crc32 : undefined;
+      if (this.pendingBytes >= MIN_PART_BYTES) await this.cut(this.pendingBytes, memory, crc32);
       const parts = await Promise.all(this.parts);
       return { parts, rest: this.pending, restBytes: this.pendingBytes };
     } catch (error) {
@@ -97,13 +98,13 @@ export class PartSplitter {
   }
 
   /** @param memory gives back the bytes once they are in the store */
-  private async cut(bytes: number, memory: Reservation | null): Promise<void> {
+  private async cut(bytes: number, memory: Reservation | null, crc32?: number): Promise<void> {
     while (this.inFlight.size >= PARTS_IN_FLIGHT) await Promise.race(this.inFlight);
     const part = this.takePending(bytes);
     this.inFlightBytes += bytes;
     const partNumber = await this.nextPartNumber();
     if (this.parts.length === 0) await this.beforeFirstPart?.();
-    const sent = this.send(part, partNumber).finally(() => {
+    const sent = this.send(part, partNumber, crc32).finally(() => {
       this.inFlight.delete(sent);
       this.inFlightBytes -= bytes;
       memory?.shrink(bytes);

@@ -17,6 +17,10 @@ import type { StorePart } from './part-splitter.js';
 import { endWhenSilent, acknowledges } from './s3-answers.js';
 import { type StoreFailure, StoreRetries } from './store-retries.js';
 
+/** What a socket takes before its source has to wait, which with Node's 64 KiB is after every chunk. */
+const SOCKET_BYTES = 1024 * 1024;
+const AGENT = { maxSockets: 256, keepAlive: true, highWaterMark: SOCKET_BYTES };
+
 const SILENT = {
   debug: () => undefined,
   info: () => undefined,
@@ -64,8 +68,8 @@ function s3Client(settings: S3Settings, endpoint: string, timeouts: Timeouts): S
     maxAttempts: 1,
     requestHandler: {
       connectionTimeout: 5_000,
-      httpAgent: { maxSockets: 256, keepAlive: true },
-      httpsAgent: { maxSockets: 256, keepAlive: true },
+      httpAgent: AGENT,
+      httpsAgent: AGENT,
       ...timeouts,
     },
     expectContinueHeader: false,
@@ -111,15 +115,19 @@ interface MultipartUpload {
   UploadId: string;
 }
 
-/** Sends one part of a multipart upload; the store verifies its CRC-32. */
+/**
+ * Sends one part of a multipart upload; the store verifies its CRC-32.
+ * @param crc32 of the bytes, where it is known
+ */
 export async function uploadPart(
   client: S3Client,
   target: MultipartUpload & { PartNumber: number },
   bytes: Buffer[],
   signal: AbortSignal,
+  crc32?: number,
 ): Promise<StorePart> {
   const size = sizeOf(bytes);
-  const checksum = checksumOf(bytes);
+  const checksum = base64Of(crc32 ?? sumOf(bytes));
   const { ETag } = await client.send(
     new UploadPartCommand({ ...target, Body: bodyOf(bytes), ContentLength: size, ChecksumCRC32: checksum }),
     { abortSignal: signal },
@@ -194,7 +202,7 @@ export async function putObject(
   bytes: Buffer[],
   signal: AbortSignal,
 ): Promise<void> {
-  const ChecksumCRC32 = checksumOf(bytes);
+  const ChecksumCRC32 = base64Of(sumOf(bytes));
   await client.send(
     new PutObjectCommand({
       ...target,
@@ -235,7 +243,15 @@ class Pieces extends Readable {
   }
 
   stream(): Readable {
-    return Readable.from(this.pieces, { objectMode: false });
+    const { pieces } = this;
+    let next = 0;
+    return new Readable({
+      highWaterMark: SOCKET_BYTES,
+      read() {
+        while (next < pieces.length) if (!this.push(pieces[next++])) return;
+        this.push(null);
+      },
+    });
   }
 }
 
@@ -248,9 +264,12 @@ function sizeOf(bytes: Buffer[]): number {
   return bytes.reduce((sum, chunk) => sum + chunk.length, 0);
 }
 
+function sumOf(bytes: Buffer[]): number {
+  return bytes.reduce((sum, chunk) => crc32(chunk, sum), 0);
+}
+
 /** CRC-32 as S3 writes it: four bytes, big-endian, base64. */
-function checksumOf(bytes: Buffer[]): string {
-  const value = bytes.reduce((sum, chunk) => crc32(chunk, sum), 0);
+function base64Of(value: number): string {
   const encoded = Buffer.alloc(4);
   encoded.writeUInt32BE(value);
   return encoded.toString('base64');

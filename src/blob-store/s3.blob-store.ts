@@ -103,13 +103,14 @@ export class S3BlobStore implements BlobStore {
     const before = staged as StagedMultipart | null;
     let target = before;
     const begin = async (): Promise<StagedMultipart> => (target ??= await this.beginMultipart());
-    const splitter = new PartSplitter(this.budget, context, async (part, partNumber) => {
+    const splitter = new PartSplitter(this.budget, context, async (part, partNumber, crc32) => {
       const { key, uploadId } = await begin();
       const stored = await uploadPart(
         this.client,
         { Bucket: this.bucket, Key: key, UploadId: uploadId, PartNumber: partNumber },
         part,
         context.signal,
+        crc32,
       );
       faultPoint('multipart-part-stored');
       return stored;

@@ -23,7 +23,7 @@ export interface LifeReport {
 const CLIENTS = 4;
 /** How long the collector may take to come to a fault point, where it may have nothing to do, and the load, where it must. */
 const COLLECTOR_PATIENCE_MS = 8_000;
-const POINT_PATIENCE_MS = 20_000;
+const POINT_PATIENCE_MS = 90_000;
 
 /** Runs one registry through all its kills. @param tell one line for every kill and every finding */
 export async function live(life: Life, tell: (line: string) => void): Promise<LifeReport> {

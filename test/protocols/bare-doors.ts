@@ -54,7 +54,7 @@ class EcrController {
     if (part.bytes !== input.layerPartBlob) throw new Error('The part and the input are not the same bytes');
     const { payloadSha256 } = request.body as EcrBody;
     return Promise.resolve({
-      repositoryName: part.sha256,
+      repositoryName: String(part.crc32),
       uploadId: payloadSha256,
       lastByteReceived: part.bytes.length - 1,
     });

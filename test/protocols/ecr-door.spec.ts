@@ -5,8 +5,8 @@ import {
   InvalidLayerPartException,
   UploadLayerPartCommand,
 } from '@aws-sdk/client-ecr';
-import { createHash } from 'node:crypto';
 import { connect } from 'node:net';
+import { crc32 } from 'node:zlib';
 import { BareDoors, PREFIX, upload } from './bare-doors.js';
 
 let sdk: ECRClient;
@@ -42,7 +42,7 @@ describe('The ECR door', () => {
     const bytes = Buffer.alloc(10 * 1024 * 1024 + 1, 7);
     const part = { ...upload, partFirstByte: 0, partLastByte: bytes.length - 1, layerPartBlob: bytes };
     const answer = await sdk.send(new UploadLayerPartCommand(part));
-    expect(answer.repositoryName).toBe(createHash('sha256').update(bytes).digest('hex'));
+    expect(answer.repositoryName).toBe(String(crc32(bytes)));
     expect(answer.uploadId).toMatch(/^[0-9a-f]{64}$/);
     expect(answer.lastByteReceived).toBe(bytes.length - 1);
     expect(await doors.budgetIsFree()).toBe(true);

@@ -24,6 +24,8 @@ export interface ServiceProcess {
 export interface RegistryProcess extends RegistryClient, ServiceProcess {}
 
 const MAIN = resolve('dist/main.js');
+/** As in the image and by `npm start`. */
+const FLAGS = ['--enable-source-maps', '--max-semi-space-size=8'];
 const NODE = resolve('node_modules/.bin/node');
 const START_PATIENCE_MS = 30_000;
 
@@ -68,7 +70,7 @@ export async function startServiceProcess(
   let child: ChildProcess;
 
   const start = async (): Promise<void> => {
-    const [program, ...parameters] = within([NODE, '--enable-source-maps', MAIN], environment);
+    const [program, ...parameters] = within([NODE, ...FLAGS, MAIN], environment);
     child = spawn(program!, parameters, {
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],

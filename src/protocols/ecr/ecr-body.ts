@@ -4,8 +4,8 @@ import type { RegistryError } from '../../domain/registry-error.js';
 /** The bytes of an UploadLayerPart, decoded while they were read. */
 export interface LayerPart {
   bytes: Buffer;
-  /** SHA-256 of {@link bytes}, lower-case hex. */
-  sha256: string;
+  /** CRC-32 of {@link bytes}. */
+  crc32: number;
 }
 
 /** What `request.body` is at the ECR door. */

@@ -20,8 +20,8 @@ export const MAX_PART_BYTES = 20_971_520;
 export const MAX_PART_BODY_BYTES = 64 * 1024 * 1024;
 
 /**
- * Reads the body of an UploadLayerPart in one pass over the socket's chunks: hashes the body, decodes the part and hashes
- * the decoded bytes. The text of the part is never held, so a part costs its own size in memory and nothing more; room for
+ * Reads the body of an UploadLayerPart in one pass over the socket's chunks: hashes the body, decodes the part and sums
+ * the decoded bytes up. The text of the part is never held, so a part costs its own size in memory and nothing more; room for
  * that is taken from the budget after the first few bytes.
  * @param contentLength bytes announced, or undefined for a chunked body
  * @returns the body, what is wrong with its content told as its `fault`, and the reservation, if the part is large enough for

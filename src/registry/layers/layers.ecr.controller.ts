@@ -62,7 +62,7 @@ export class LayersEcrController {
       uploadId!,
       { first: partFirstByte!, last: partLastByte! },
       part.bytes,
-      part.sha256,
+      part.crc32,
     );
     return { registryId: registry.accountId, repositoryName, uploadId, lastByteReceived: partLastByte };
   }

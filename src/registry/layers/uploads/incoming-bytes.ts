@@ -7,6 +7,8 @@ export interface IncomingBytes {
   source: Buffer | Readable;
   /** Length the client announced; a body of any other length is refused. Bytes. */
   announcedBytes?: number;
+  /** CRC-32 of bytes that are in memory, where it is known already. */
+  crc32?: number;
 }
 
 /**

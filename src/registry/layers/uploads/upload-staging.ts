@@ -56,7 +56,7 @@ export class UploadStaging {
       const appended = await this.store.append(
         upload.staged,
         Buffer.isBuffer(body.source)
-          ? { bytes, inMemory: true }
+          ? { bytes, inMemory: true, ...(tails.length === 0 && sumOf(body)) }
           : { bytes, inMemory: false, abandon: abandonment(body.source) },
         context,
       );
@@ -106,6 +106,10 @@ export function recordOf(upload: Upload, { appended, newBytes, feed }: Staging):
     keepsLease: false,
     part: null,
   };
+}
+
+function sumOf({ crc32 }: IncomingBytes): { crc32?: number } {
+  return crc32 === undefined ? {} : { crc32 };
 }
 
 function abandonment(source: Readable): (reason: Error) => void {

@@ -28,7 +28,7 @@ export interface AppendRecord {
   /** The request goes on with the upload, so its lease stays. */
   keepsLease: boolean;
   /** Only for UploadLayerPart. */
-  part: { firstByte: number; lastByte: number; sha256: string } | null;
+  part: { firstByte: number; lastByte: number; crc32: number } | null;
 }
 
 const COLUMNS = Prisma.sql`
@@ -127,11 +127,11 @@ export class UploadsRepository {
     return rows.map(({ bytes }) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
   }
 
-  async findPart(uploadId: string, firstByte: number): Promise<{ lastByte: number; sha256: string } | null> {
+  async findPart(uploadId: string, firstByte: number): Promise<{ lastByte: number; crc32: number | null } | null> {
     const row = await this.prisma.uploadPart.findUnique({
       where: { uploadId_firstByte: { uploadId, firstByte: BigInt(firstByte) } },
     });
-    return row ? { lastByte: Number(row.lastByte), sha256: row.sha256 } : null;
+    return row ? { lastByte: Number(row.lastByte), crc32: row.crc32 === null ? null : Number(row.crc32) } : null;
   }
 
   /** One statement: moves the offset, keeps the tail, remembers the part, mostly gives the lease back. @returns false when the lease is lost */
@@ -154,8 +154,8 @@ export class UploadsRepository {
         INSERT INTO upload_tail (upload_id, first_byte, bytes)
         SELECT id, ${next.newTail?.firstByte ?? 0}::bigint, ${next.newTail?.bytes ?? null}::bytea FROM moved WHERE ${next.newTail !== null}),
       part AS (
-        INSERT INTO upload_part (upload_id, first_byte, last_byte, sha256)
-        SELECT id, ${next.part?.firstByte ?? 0}::bigint, ${next.part?.lastByte ?? 0}::bigint, ${next.part?.sha256 ?? ''} FROM moved WHERE ${next.part !== null})
+        INSERT INTO upload_part (upload_id, first_byte, last_byte, crc32)
+        SELECT id, ${next.part?.firstByte ?? 0}::bigint, ${next.part?.lastByte ?? 0}::bigint, ${next.part?.crc32 ?? 0}::bigint FROM moved WHERE ${next.part !== null})
       SELECT count(*)::int AS moved FROM moved`);
     if (row?.moved !== 1) return false;
     if (!next.keepsLease) upload.lease = null;

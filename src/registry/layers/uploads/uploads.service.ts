@@ -41,7 +41,8 @@ export class UploadsService {
   }
 
   /**
-   * Accepts one UploadLayerPart. The same range with the same bytes again is a success and not recorded twice.
+   * Accepts one UploadLayerPart. The same range with the same bytes again is a success and not recorded twice. A CRC-32 is
+   * enough to tell a repetition by: other bytes that pass for it are refused when the layer's digest is compared.
    * @throws RegistryError UploadNotFound, InvalidLayerPart, LimitExceeded
    */
   async appendPart(
@@ -49,7 +50,7 @@ export class UploadsService {
     uploadId: string,
     range: ByteRange,
     bytes: Buffer,
-    sha256: string,
+    crc32: number,
   ): Promise<void> {
     await this.leases.hold(repository, uploadId, async (upload) => {
       const position = positionOf(repository, upload);
@@ -61,7 +62,7 @@ export class UploadsService {
       }
       if (range.first !== upload.offsetBytes) {
         const accepted = await this.uploads.findPart(upload.id, range.first);
-        if (accepted?.lastByte === range.last && accepted.sha256 === sha256) return;
+        if (accepted?.lastByte === range.last && accepted.crc32 === crc32) return;
         throw RegistryError.notTheNextByte(range.first, position);
       }
       const { limits } = repository;
@@ -80,8 +81,8 @@ export class UploadsService {
       await this.append(
         repository,
         upload,
-        { source: bytes },
-        { firstByte: range.first, lastByte: range.last, sha256 },
+        { source: bytes, crc32 },
+        { firstByte: range.first, lastByte: range.last, crc32 },
       );
     });
   }
@@ -116,7 +117,7 @@ export class UploadsService {
     repository: Repository,
     upload: Upload,
     body: IncomingBytes,
-    part: { firstByte: number; lastByte: number; sha256: string } | null,
+    part: { firstByte: number; lastByte: number; crc32: number } | null,
   ): Promise<number> {
     return this.leases.keepAlive(repository, upload, async (context) => {
       const staging = await this.staging.stage(repository, upload, body, context);
