@@ -13,7 +13,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { constants, createReadStream } from 'node:fs';
-import { access, link, mkdir, open, opendir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { access, type FileHandle, link, mkdir, open, opendir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { ByteRange } from '../domain/byte-range.js';
@@ -265,16 +265,17 @@ export class FilesystemBlobStore implements BlobStore {
     let size = 0;
     let batch: Buffer[] = [];
     let batchBytes = 0;
+    let writing: Promise<void> = Promise.resolve();
+    /** Begins to write the batch once the one before is written; the next one gathers meanwhile. */
     const flush = async (): Promise<void> => {
+      await writing;
       signal.throwIfAborted();
-      let pending = batch;
-      while (pending.length > 0) {
-        const { bytesWritten } = await file.writev(pending);
-        pending = behind(pending, bytesWritten);
-      }
+      const [pending, bytes] = [batch, batchBytes];
       batch = [];
-      this.batchedBytes -= batchBytes;
       batchBytes = 0;
+      writing = writeAll(file, pending).finally(() => (this.batchedBytes -= bytes));
+      // Awaited later; a failure before that is not unhandled.
+      writing.catch(() => undefined);
     };
     try {
       for await (const chunk of bytes) {
@@ -282,13 +283,17 @@ export class FilesystemBlobStore implements BlobStore {
         batchBytes += chunk.length;
         this.batchedBytes += chunk.length;
         size += chunk.length;
-        if (batchBytes >= WRITE_BYTES || this.batchedBytes > MOST_BATCHED_BYTES) await flush();
+        if (batchBytes < WRITE_BYTES && this.batchedBytes <= MOST_BATCHED_BYTES) continue;
+        await flush();
+        if (this.batchedBytes > MOST_BATCHED_BYTES) await writing;
       }
       await flush();
+      await writing;
       await file.datasync();
       await file.close();
       return size;
     } catch (error) {
+      await writing.catch(() => undefined);
       await file.close().catch(() => undefined);
       throw error;
     } finally {
@@ -315,6 +320,13 @@ async function begun(
     if (!whole) yield* { [Symbol.asyncIterator]: () => iterator };
   })();
   return { head, headBytes, whole, bytes };
+}
+
+async function writeAll(file: FileHandle, buffers: Buffer[]): Promise<void> {
+  for (let pending = buffers; pending.length > 0;) {
+    const { bytesWritten } = await file.writev(pending);
+    pending = behind(pending, bytesWritten);
+  }
 }
 
 /** What is left of a list of buffers after the first `written` bytes. */
