@@ -31,8 +31,8 @@ export function registerBodyParsers(
 ): void {
   const guard = silenceGuard(silence);
   const responses = new WeakMap<IncomingMessage, ServerResponse>();
-  const hold = (request: FastifyRequest, reservation: Reservation | null): void => {
-    if (reservation) releaseWithResponse(responses.get(request.raw), reservation);
+  const hold = (request: FastifyRequest, reservation: Reservation | null, part?: Buffer): void => {
+    if (reservation) releaseWithResponse(responses.get(request.raw), reservation, part);
   };
   instance.removeAllContentTypeParsers();
   instance.addHook('onRequest', (request, reply, done) => {
@@ -55,7 +55,7 @@ export function registerBodyParsers(
     const contentLength = announcedLength(request);
     if (config.operation === 'UploadLayerPart') {
       const { body, reservation } = await readLayerPartBody(payload, contentLength, budget, signal);
-      hold(request, reservation);
+      hold(request, reservation, body.layerPart?.bytes);
       return body;
     }
     const limit = config.door === 'oci' ? MAX_MANIFEST_BYTES : MAX_DOCUMENT_BYTES;
@@ -120,15 +120,23 @@ function ignoreMalformedContentType(request: FastifyRequest): void {
 
 /**
  * The bytes are needed until the answer has left or the connection is gone. An answer that waits behind others on its
- * connection does not close when the connection does, so both are watched.
+ * connection does not close when the connection does, so both are watched. A part that was accepted is nobody's any more, and
+ * its memory goes at once: the garbage collector sees an object of a hundred bytes and is in no hurry. After a failure a
+ * request that was given up may still read it.
  */
-function releaseWithResponse(response: ServerResponse | undefined, reservation: Reservation): void {
+function releaseWithResponse(
+  response: ServerResponse | undefined,
+  reservation: Reservation,
+  part?: Buffer,
+): void {
   if (!response || response.closed || response.destroyed || response.req.socket.destroyed)
     return reservation.release();
   const { socket } = response.req;
   const release = (): void => {
     response.off('close', release);
     socket.off('close', release);
+    if (response.writableFinished && response.statusCode === 200)
+      (part?.buffer as ArrayBuffer | undefined)?.transfer(0);
     reservation.release();
   };
   response.once('close', release);
