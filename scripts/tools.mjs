@@ -7,6 +7,7 @@ import { spawnSync } from 'node:child_process';
 import {
   accessSync,
   constants,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -42,7 +43,11 @@ const MODULES = {
 };
 
 /** Unpacked, never installed: no service starts, no user appears. */
-const DEBIAN_PROGRAMS = { haproxy: 'usr/sbin/haproxy' };
+const DEBIAN_PROGRAMS = {
+  haproxy: 'usr/sbin/haproxy',
+  nginx: 'usr/sbin/nginx',
+  pgbouncer: 'usr/sbin/pgbouncer',
+};
 
 /** @returns absolute path, or undefined where the tool is not to be had: the reason has been told on stderr */
 export function findTool(name) {
@@ -130,7 +135,10 @@ function unpack(name, program, cache, started) {
     }
     for (const file of readdirSync(folder).filter((file) => file.endsWith('.deb')))
       if (capture('dpkg', ['-x', file, 'files'], folder).status !== 0) return undefined;
-    const libraries = readdirSync(join(folder, 'files/usr/lib')).filter((entry) => entry.includes('-linux-'));
+    const brought = join(folder, 'files/usr/lib');
+    const libraries = existsSync(brought)
+      ? readdirSync(brought).filter((entry) => entry.includes('-linux-'))
+      : [];
     renameSync(join(folder, 'files'), unpacked);
     const paths = libraries.map((entry) => join(unpacked, 'usr/lib', entry)).join(':');
     const script = `#!/bin/sh\nLD_LIBRARY_PATH='${paths}' exec '${join(unpacked, program)}' "$@"\n`;

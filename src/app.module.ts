@@ -4,6 +4,7 @@ import type { Config } from './config/config.js';
 import { ConfigModule } from './config/config.module.js';
 import { DatabaseModule } from './database/database.module.js';
 import { IdentityModule } from './identity/identity.module.js';
+import { RootKeyModule } from './identity/keys/root-key.module.js';
 import { JobsModule } from './jobs/jobs.module.js';
 import { ObservabilityModule } from './observability/observability.module.js';
 import { ProtocolsModule } from './protocols/protocols.module.js';
@@ -14,6 +15,7 @@ import { RegistryModule } from './registry/registry.module.js';
   imports: [
     ProtocolsModule,
     IdentityModule,
+    RootKeyModule,
     RegistryModule,
     JobsModule,
     BlobStoreModule,

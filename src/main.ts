@@ -4,7 +4,9 @@ import { ConfigError, loadConfig } from './config/config.js';
 import { DataDirInUseError } from './database/data-dir-lock.js';
 import { MigrationError } from './database/migrate.js';
 import { EmbeddedPostgresError } from './database/postgres-binaries.js';
+import { PoolerError } from './database/sessions.js';
 import { greet } from './greeting.js';
+import { RootKeyError } from './identity/keys/root-key-binding.js';
 import { StoreBindingError } from './registry/layers/collection/store-binding.js';
 
 /**
@@ -36,7 +38,15 @@ async function main(): Promise<void> {
 }
 
 /** Their messages say what to do; where they were thrown helps nobody. */
-const EXPLAINED = [ConfigError, DataDirInUseError, EmbeddedPostgresError, MigrationError, StoreBindingError];
+const EXPLAINED = [
+  ConfigError,
+  DataDirInUseError,
+  EmbeddedPostgresError,
+  MigrationError,
+  PoolerError,
+  RootKeyError,
+  StoreBindingError,
+];
 
 function fail(error: unknown): void {
   const explained = EXPLAINED.find((kind) => error instanceof kind);

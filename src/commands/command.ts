@@ -7,6 +7,7 @@ import { type Config, ConfigError, loadConfig } from '../config/config.js';
 import { DataDirInUseError } from '../database/data-dir-lock.js';
 import { MigrationError } from '../database/migrate.js';
 import { EmbeddedPostgresError } from '../database/postgres-binaries.js';
+import { PoolerError } from '../database/sessions.js';
 import { RegistryError } from '../domain/registry-error.js';
 import { TerminalLogger } from './terminal-logger.js';
 
@@ -57,6 +58,7 @@ const EXPLAINED = [
   DataDirInUseError,
   EmbeddedPostgresError,
   MigrationError,
+  PoolerError,
   RegistryError,
 ];
 

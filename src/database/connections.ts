@@ -44,6 +44,25 @@ export function poolConfig(url: string, config: PoolSettings): pg.PoolConfig {
   };
 }
 
+/**
+ * Connections whose sessions hold locks. The server ends the session of a process that is killed at once; of a machine that
+ * vanished it would wait for hours to hear, and nobody else could have its locks: it asks for a sign of life and gives up after
+ * 40 seconds.
+ *
+ * @param patienceMs how long a connection, and the answer to a statement, may take
+ */
+export function sessionPoolConfig(url: string, max: number, patienceMs: number): pg.PoolConfig {
+  return {
+    connectionString: url,
+    max,
+    connectionTimeoutMillis: patienceMs,
+    query_timeout: patienceMs,
+    options: '-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3',
+    keepAlive: true,
+    keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
+  };
+}
+
 const Base = pg.Client as unknown as new (config?: pg.ClientConfig) => {
   query(...parameters: unknown[]): unknown;
   end(): Promise<void>;

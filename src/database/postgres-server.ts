@@ -4,6 +4,7 @@ import { waitFor } from '../config/startup-patience.js';
 import { startEmbeddedPostgres } from './embedded-postgres.js';
 import { joinEmbeddedPostgres } from './join-embedded-postgres.js';
 import { applyMigrations } from './migrate.js';
+import { assertSessions } from './sessions.js';
 
 /** Connections beside Prisma's own pool: the job queue's, migrations, an operator's. */
 const SPARE_CONNECTIONS = 60;
@@ -26,6 +27,7 @@ export class PostgresServer {
     try {
       for (const name of await waitFor('database', () => applyMigrations(server.url)))
         logger.log(`Applied the migration ${name}`);
+      if (config.DATABASE_URL) await waitFor('database', () => assertSessions(server.url, config));
       return server;
     } catch (error) {
       await server.stop();

@@ -4,6 +4,7 @@ import {
   Injectable,
   Logger,
   type OnApplicationBootstrap,
+  type OnModuleInit,
 } from '@nestjs/common';
 import { DiscoveryService, MetadataScanner, Reflector } from '@nestjs/core';
 import {
@@ -17,6 +18,7 @@ import {
 import pg from 'pg';
 import { CONFIG, type Config } from '../config/config.js';
 import { atMost } from '../config/patience.js';
+import { sessionPoolConfig } from '../database/connections.js';
 import { PostgresServer } from '../database/postgres-server.js';
 import { Readiness } from '../observability/readiness.js';
 import { SCHEDULED_JOB, type Schedule } from './scheduled-job.decorator.js';
@@ -38,12 +40,12 @@ interface Job extends Schedule {
 
 /** Runs the scheduled jobs of all capabilities through a queue in PostgreSQL, in processes of role `worker` or `both`. */
 @Injectable()
-export class JobsRunner implements OnApplicationBootstrap, BeforeApplicationShutdown {
+export class JobsRunner implements OnModuleInit, OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly logger = new Logger(JobsRunner.name);
   private readonly stopping = new AbortController();
   private runner?: Runner;
   private pool?: pg.Pool;
-  private fault: Error | null = null;
+  private fault: Error | null = new Error('The job queue has not begun yet');
 
   constructor(
     private readonly discovery: DiscoveryService,
@@ -54,6 +56,14 @@ export class JobsRunner implements OnApplicationBootstrap, BeforeApplicationShut
     @Inject(CONFIG) private readonly config: Config,
   ) {}
 
+  /** Before the operator's port opens: a worker without its queue is of no use. */
+  onModuleInit(): void {
+    if (this.config.STOWAGE_ROLE === 'worker')
+      this.readiness.require('jobs', async () => {
+        if (this.fault !== null) throw this.fault;
+      });
+  }
+
   async onApplicationBootstrap(): Promise<void> {
     if (!this.config.serves) return;
     this.pool = this.openPool();
@@ -61,11 +71,6 @@ export class JobsRunner implements OnApplicationBootstrap, BeforeApplicationShut
     await runMigrations(options);
     if (this.config.STOWAGE_ROLE === 'api') return;
     await this.begin(options);
-    // A worker without its queue is of no use.
-    if (this.config.STOWAGE_ROLE === 'worker')
-      this.readiness.require('jobs', async () => {
-        if (this.fault !== null) throw this.fault;
-      });
   }
 
   private async begin(options: WorkerOptions): Promise<void> {
@@ -112,15 +117,9 @@ export class JobsRunner implements OnApplicationBootstrap, BeforeApplicationShut
 
   /** Our own, to be told of connections that break: the queue stops listening for that before it has closed the last one. */
   private openPool(): pg.Pool {
-    const pool = new pg.Pool({
-      connectionString: this.database.url,
-      // Each job holds one for its lock, beside those of the queue.
-      max: 2 * CONCURRENT_JOBS + 2,
-      connectionTimeoutMillis: ANSWER_PATIENCE_MS,
-      query_timeout: ANSWER_PATIENCE_MS,
-      keepAlive: true,
-      keepAliveInitialDelayMillis: 10_000,
-    });
+    // Each job holds one for its lock, beside those of the queue.
+    const max = 2 * CONCURRENT_JOBS + 2;
+    const pool = new pg.Pool(sessionPoolConfig(this.database.url, max, ANSWER_PATIENCE_MS));
     const broken = (error: Error): void =>
       this.logger.debug({ msg: 'A connection of the job queue broke', err: error });
     pool.on('error', broken);

@@ -1,7 +1,7 @@
-import { afterAll, beforeAll, beforeEach, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { BatchDeleteImageCommand, DeleteRepositoryCommand } from '@aws-sdk/client-ecr';
 import { collectFully } from '../support/collecting.js';
-import { DeletionClient, outcomes } from '../support/deletions.js';
+import { describeDeletions, outcomes } from '../support/deletions.js';
 import { imageIndex, imageManifest } from '../support/images.js';
 import { createRepository, pushImage, pushLayer, putImage } from '../support/pushes.js';
 import { expectExactCounters } from '../support/recount.js';
@@ -9,29 +9,19 @@ import { refusal } from '../support/refusal.js';
 import { startRegistry, type TestRegistry } from '../support/registry.js';
 import { describeEachStore } from '../support/stores.js';
 
-describeEachStore('A deleted image that is to come back', (store) => {
-  let registry: TestRegistry;
-  let client: DeletionClient;
-  let repository: string;
-  beforeAll(async () => {
-    registry = await startRegistry({ store, config: { STOWAGE_ROLE: 'api' } });
-  });
-  afterAll(() => registry?.close());
-  beforeEach(async () => {
-    repository = await createRepository(registry.ecr);
-    client = new DeletionClient(registry, repository);
-  });
-
-  const seed = (text: string): string => `${store} ${text} ${repository}`;
-  const limit = (name: string, value: number): Promise<number> =>
-    registry.prisma.$executeRaw`INSERT INTO quota (registry_id, repository_id, name, value)
+describeDeletions('A deleted image that is to come back', (begun) => {
+  const limit = async (name: string, value: number): Promise<void> => {
+    const { registry, repository } = begun();
+    await registry.prisma.$executeRaw`INSERT INTO quota (registry_id, repository_id, name, value)
       SELECT registry_id, id, ${name}, ${value} FROM repository WHERE name = ${repository}`;
+  };
 
   it('respects the quotas of its repository', async () => {
+    const { registry, repository, client, seed, endGraceOfLayers } = begun();
     const image = await pushImage(registry.ecr, repository, seed('quota'), ['a', 'b', 'c']);
     const bytes = image.config.size + image.layers[0]!.size;
     await client.remove({ imageDigest: image.manifest.digest });
-    await registry.prisma.$executeRaw`UPDATE loose_layer SET since = since - interval '25 hours'`;
+    await endGraceOfLayers();
     await collectFully(registry);
     for (const [name, value, what] of [
       ['imagesPerRepository', 0, 'images'],
@@ -56,6 +46,7 @@ describeEachStore('A deleted image that is to come back', (store) => {
   });
 
   it('is only told of in a dry run', async () => {
+    const { registry, repository, client, seed } = begun();
     const child = await pushImage(registry.ecr, repository, seed('dry child'));
     const index = imageIndex([child.manifest]);
     await putImage(registry.ecr, repository, index, 'multi');
@@ -71,6 +62,7 @@ describeEachStore('A deleted image that is to come back', (store) => {
   });
 
   it('needs a repository to come back to', async () => {
+    const { registry, repository, client, seed } = begun();
     await pushImage(registry.ecr, repository, seed('homeless'), ['v1']);
     await client.deleteRepository();
     expect(await client.deleted()).toHaveLength(1);
@@ -79,11 +71,12 @@ describeEachStore('A deleted image that is to come back', (store) => {
   });
 
   it('comes back once, however many try, also while it is pushed and collected', async () => {
+    const { registry, repository, client, seed, endGraceOfLayers } = begun();
     for (let round = 0; round < 6; round += 1) {
       const image = await pushImage(registry.ecr, repository, seed(`raced ${round}`), [`r${round}`]);
       const { digest } = image.manifest;
       await client.remove({ imageDigest: digest });
-      await registry.prisma.$executeRaw`UPDATE loose_layer SET since = since - interval '25 hours'`;
+      await endGraceOfLayers();
       const [first, second] = await Promise.all([
         client.undelete({ digest }),
         client.undelete({ digest }),
@@ -103,6 +96,7 @@ describeEachStore('A deleted image that is to come back', (store) => {
   });
 
   it('without layers of its own comes back as well', async () => {
+    const { registry, repository, client, seed } = begun();
     const { config } = await pushImage(registry.ecr, repository, seed('bare'), ['v1']);
     const bare = imageManifest(config, []);
     await putImage(registry.ecr, repository, bare, 'bare');

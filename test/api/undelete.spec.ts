@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, expect, it } from '@jest/globals';
+import { expect, it } from '@jest/globals';
 import {
   BatchDeleteImageCommand,
   BatchGetImageCommand,
@@ -6,48 +6,36 @@ import {
 } from '@aws-sdk/client-ecr';
 import type { Undeleted } from '../../src/registry/images/trash/undelete.service.js';
 import { age, collectFully, objectsOf } from '../support/collecting.js';
-import { DeletionClient, outcomes } from '../support/deletions.js';
+import { type Deletions, describeDeletions, outcomes } from '../support/deletions.js';
 import { imageIndex, type Manifest } from '../support/images.js';
 import { createRepository, pushImage, putImage } from '../support/pushes.js';
 import { expectExactCounters } from '../support/recount.js';
-import { startRegistry, type TestRegistry } from '../support/registry.js';
-import { describeEachStore } from '../support/stores.js';
 
-describeEachStore('A deleted image', (store) => {
-  let registry: TestRegistry;
-  let client: DeletionClient;
-  let repository: string;
-  beforeAll(async () => {
-    registry = await startRegistry({ store, config: { STOWAGE_ROLE: 'api' } });
-  });
-  afterAll(() => registry?.close());
-  beforeEach(async () => {
-    repository = await createRepository(registry.ecr);
-    client = new DeletionClient(registry, repository);
-  });
-
-  const seed = (text: string): string => `${store} ${text} ${repository}`;
-
+describeDeletions('A deleted image', (begun) => {
   it.each([
-    ['by tag', async ({ digest: _ }: Manifest) => client.remove({ imageTag: 'v1' }, { imageTag: 'latest' })],
-    ['by digest', async ({ digest }: Manifest) => client.remove({ imageDigest: digest })],
+    ['by tag', async ({ client }: Deletions) => client.remove({ imageTag: 'v1' }, { imageTag: 'latest' })],
+    [
+      'by digest',
+      async ({ client }: Deletions, { digest }: Manifest) => client.remove({ imageDigest: digest }),
+    ],
     [
       'at the OCI door',
-      async ({ digest }: Manifest) => {
+      async ({ registry, repository }: Deletions, { digest }: Manifest) => {
         const path = `/v2/${repository}/manifests/${digest}`;
         expect((await registry.fetchOci(path, { method: 'DELETE' })).status).toBe(202);
       },
     ],
     [
       'with its repository',
-      async () => {
+      async ({ registry, repository, client }: Deletions) => {
         await client.deleteRepository();
         await createRepository(registry.ecr, { repositoryName: repository });
       },
     ],
-  ] satisfies [string, (manifest: Manifest) => Promise<void>][])(
+  ] satisfies [string, (begun: Deletions, manifest: Manifest) => Promise<void>][])(
     '%s comes back with its bytes, layers, tags and times, after any collection within the window',
     async (how, deletes) => {
+      const { registry, repository, client, seed, endGraceOfLayers } = begun();
       const image = await pushImage(registry.ecr, repository, seed(how), ['v1', 'latest']);
       const { digest } = image.manifest;
       await registry.ecr.send(
@@ -60,9 +48,9 @@ describeEachStore('A deleted image', (store) => {
           include: { layers: { select: { blobId: true, mediaType: true }, orderBy: { blobId: 'asc' } } },
         });
       const before = await row();
-      await deletes(image.manifest);
+      await deletes(begun(), image.manifest);
       expect(await client.images()).toEqual({});
-      await registry.prisma.$executeRaw`UPDATE loose_layer SET since = since - interval '25 hours'`;
+      await endGraceOfLayers();
       await age(registry, 23);
       await collectFully(registry);
       expect(
@@ -95,6 +83,7 @@ describeEachStore('A deleted image', (store) => {
   );
 
   it('is gone for good after the window, with its bytes', async () => {
+    const { registry, repository, client, seed } = begun();
     const { manifest, config, layers } = await pushImage(registry.ecr, repository, seed('window'), ['v1']);
     await client.remove({ imageTag: 'v1' });
     await age(registry, 23);
@@ -110,6 +99,7 @@ describeEachStore('A deleted image', (store) => {
   });
 
   it('of an index brings the images along that it names, and comes after them', async () => {
+    const { registry, repository, client, seed } = begun();
     const [one, two] = [
       await pushImage(registry.ecr, repository, seed('one')),
       await pushImage(registry.ecr, repository, seed('two'), ['two']),
@@ -144,6 +134,7 @@ describeEachStore('A deleted image', (store) => {
   });
 
   it('of an index stays away when an image it names is gone for good, and others come', async () => {
+    const { registry, repository, client, seed } = begun();
     const child = await pushImage(registry.ecr, repository, seed('child'));
     const index = imageIndex([child.manifest]);
     await putImage(registry.ecr, repository, index, 'multi');
@@ -164,6 +155,7 @@ describeEachStore('A deleted image', (store) => {
   });
 
   it('leaves tags to the images that have them by now, unless told otherwise', async () => {
+    const { registry, repository, client, seed } = begun();
     const first = await pushImage(registry.ecr, repository, seed('first'), ['latest', 'v1']);
     await client.remove({ imageDigest: first.manifest.digest });
     const second = await pushImage(registry.ecr, repository, seed('second'), ['latest']);
@@ -196,6 +188,7 @@ describeEachStore('A deleted image', (store) => {
   });
 
   it('that was pushed again and deleted again is the last one, and one that is there gets its tags back', async () => {
+    const { registry, repository, client, seed } = begun();
     const image = await pushImage(registry.ecr, repository, seed('twice'), ['a']);
     const { digest } = image.manifest;
     await client.remove({ imageDigest: digest });
@@ -212,6 +205,7 @@ describeEachStore('A deleted image', (store) => {
   });
 
   it('comes back by time, with everything that was deleted since', async () => {
+    const { registry, repository, client, seed } = begun();
     const [early, late] = [
       await pushImage(registry.ecr, repository, seed('early'), ['early']),
       await pushImage(registry.ecr, repository, seed('late'), ['late']),

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import { loadConfig } from '../../src/config/config.js';
-import { poolConfig } from '../../src/database/connections.js';
+import { poolConfig, sessionPoolConfig } from '../../src/database/connections.js';
 import { createDatabase, type TestDatabase } from '../support/postgres.js';
 
 let database: TestDatabase;
@@ -10,17 +10,27 @@ beforeAll(async () => {
 });
 afterAll(() => database.drop());
 
-async function limitsAt(url: string, env: Record<string, string> = {}): Promise<string[]> {
-  const pool = new pg.Pool(poolConfig(url, loadConfig({ DATABASE_URL: url, ...env })));
+async function settingsOf(config: pg.PoolConfig, ...names: string[]): Promise<string[]> {
+  const pool = new pg.Pool(config);
   try {
+    // What the session began with; over the tests' socket some have no effect, and are shown as 0.
     const { rows } = await pool.query<{ setting: string }>(
-      `SELECT setting FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout')
-        ORDER BY name`,
+      'SELECT reset_val AS setting FROM pg_settings WHERE name = ANY($1) ORDER BY name',
+      [names],
     );
     return rows.map(({ setting }) => setting);
   } finally {
     await pool.end();
   }
+}
+
+function limitsAt(url: string, env: Record<string, string> = {}): Promise<string[]> {
+  return settingsOf(
+    poolConfig(url, loadConfig({ DATABASE_URL: url, ...env })),
+    'statement_timeout',
+    'lock_timeout',
+    'idle_in_transaction_session_timeout',
+  );
 }
 
 describe('a connection that requests share', () => {
@@ -37,5 +47,18 @@ describe('a connection that requests share', () => {
     const url = new URL(database.url);
     url.searchParams.set('statement_timeout', '123456');
     expect(await limitsAt(url.toString())).toEqual(['15000', '10000', '123456']);
+  });
+});
+
+describe('a connection whose session holds the lock of a job', () => {
+  it('is given up by the server within a minute when its machine vanishes', async () => {
+    const [count, idle, interval] = await settingsOf(
+      sessionPoolConfig(database.url, 1, 5_000),
+      'tcp_keepalives_idle',
+      'tcp_keepalives_interval',
+      'tcp_keepalives_count',
+    );
+    expect(Number(idle)).toBeGreaterThan(0);
+    expect(Number(idle) + Number(interval) * Number(count)).toBeLessThan(60);
   });
 });

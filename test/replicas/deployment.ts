@@ -1,7 +1,7 @@
 import { connectTo, type RegistryClient } from '../support/registry-client.js';
 import { type RegistryProcess, startReplicaProcess } from '../support/registry-process.js';
 import { createEnvironment, replicaOf, type TestEnvironment } from '../support/test-environment.js';
-import { type Balancer, balancerPort, startBalancer } from './balancer.js';
+import { type Balancer, type BalancerName, balancerPort, startBalancer } from './balancer.js';
 
 /** Several service processes on one database and one bucket. */
 export interface Deployment {
@@ -37,10 +37,11 @@ export async function startDeployment(
   throw failed.reason;
 }
 
-/** The same behind haproxy, whose address is the registry's. */
+/** The same behind a balancer, whose address is the registry's. */
 export async function startBalancedDeployment(
   count: number,
   config: Record<string, string> = {},
+  name: BalancerName = 'haproxy',
 ): Promise<BalancedDeployment> {
   const port = await balancerPort();
   const url = `http://127.0.0.1:${port}`;
@@ -48,6 +49,7 @@ export async function startBalancedDeployment(
   let balancer: Balancer | undefined;
   try {
     balancer = await startBalancer(
+      name,
       port,
       deployment.replicas.map(({ environment }) => environment),
     );

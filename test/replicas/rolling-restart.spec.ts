@@ -3,7 +3,7 @@ import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { applyMigrations } from '../../src/database/migrate.js';
-import { haproxy } from './balancer.js';
+import { balancerProgram } from './balancer.js';
 import { type BalancedDeployment, startBalancedDeployment } from './deployment.js';
 import { type Load, startLoad } from './load.js';
 import { openRecords } from './records.js';
@@ -26,7 +26,7 @@ const NEXT_RELEASE = `
 `;
 
 describeWhere(
-  s3IsAvailable() && haproxy() !== undefined,
+  s3IsAvailable() && balancerProgram('haproxy') !== undefined,
   'Behind a plain TCP balancer, with clients pushing and pulling at both doors,',
   'haproxy or an S3 server',
   () => {

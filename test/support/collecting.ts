@@ -35,7 +35,7 @@ export function impatientCollector(registry: TestRegistry): CollectionService {
 }
 
 /** As if so many hours had passed since everything that waits for the collector began to wait. */
-export async function age(registry: TestRegistry, hours: number): Promise<void> {
+export async function age(registry: Pick<TestRegistry, 'prisma'>, hours: number): Promise<void> {
   const { prisma } = registry;
   await prisma.$executeRaw`UPDATE loose_layer SET since = since - make_interval(hours => ${hours}::int)`;
   await prisma.$executeRaw`UPDATE loose_blob SET since = since - make_interval(hours => ${hours}::int)`;

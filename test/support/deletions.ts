@@ -5,7 +5,7 @@ import {
   DescribeImagesCommand,
   type ImageIdentifier,
 } from '@aws-sdk/client-ecr';
-import { expect } from '@jest/globals';
+import { afterAll, beforeAll, beforeEach, expect } from '@jest/globals';
 import {
   UndeleteService,
   type Undeleted,
@@ -13,8 +13,9 @@ import {
   type Wanted,
 } from '../../src/registry/images/trash/undelete.service.js';
 import type { DeletedImage } from '../../src/registry/images/trash/deleted-image.js';
-import type { PushedImage } from './pushes.js';
-import type { TestRegistry } from './registry.js';
+import { createRepository, type PushedImage } from './pushes.js';
+import { startRegistry, type TestRegistry } from './registry.js';
+import { describeEachStore } from './stores.js';
 import { pull } from './upload-doors.js';
 
 const REGISTRY = { accountId: '000000000000', region: 'us-east-1' };
@@ -75,4 +76,42 @@ export class DeletionClient {
 
 export function outcomes(undeleted: Undeleted[]): [digest: string, outcome: string][] {
   return undeleted.map(({ image, restored }) => [image.digest, restored.outcome]);
+}
+
+/** What a test of deleted images begins with. */
+export interface Deletions {
+  /** Nothing is collected in it but what a test collects. */
+  registry: TestRegistry;
+  /** A repository of the test's own. */
+  repository: string;
+  /** In that repository. */
+  client: DeletionClient;
+  /** For the bytes of an image that no other test has. */
+  seed: (text: string) => string;
+  /** As if the grace time of every layer without an image were over. */
+  endGraceOfLayers: () => Promise<void>;
+}
+
+/** The same promises about deleted images for every store; each test asks for what it begins with. */
+export function describeDeletions(name: string, promises: (begun: () => Deletions) => void): void {
+  describeEachStore(name, (store) => {
+    let registry: TestRegistry;
+    let repository: string;
+    beforeAll(async () => {
+      registry = await startRegistry({ store, config: { STOWAGE_ROLE: 'api' } });
+    });
+    afterAll(() => registry?.close());
+    beforeEach(async () => {
+      repository = await createRepository(registry.ecr);
+    });
+    promises(() => ({
+      registry,
+      repository,
+      client: new DeletionClient(registry, repository),
+      seed: (text) => `${store} ${text} ${repository}`,
+      endGraceOfLayers: async () => {
+        await registry.prisma.$executeRaw`UPDATE loose_layer SET since = since - interval '25 hours'`;
+      },
+    }));
+  });
 }

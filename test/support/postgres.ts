@@ -6,11 +6,12 @@ export interface TestDatabase {
   drop(): Promise<void>;
 }
 
-/** A database of one's own, with this release's structure and no rows. */
-export async function createDatabase(): Promise<TestDatabase> {
+/** A database of one's own, with this release's structure and no rows; or with nothing in it at all. */
+export async function createDatabase(structure: 'migrated' | 'empty' = 'migrated'): Promise<TestDatabase> {
   const template = requiredEnvironment('STOWAGE_TEST_TEMPLATE_URL');
   const name = `test_${randomUUID().replaceAll('-', '')}`;
-  await administer(template, `CREATE DATABASE ${name} TEMPLATE ${databaseOf(template)}`);
+  const source = structure === 'migrated' ? databaseOf(template) : 'template0';
+  await administer(template, `CREATE DATABASE ${name} TEMPLATE ${source}`);
   return {
     url: inDatabase(template, name),
     drop: () => administer(template, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`),

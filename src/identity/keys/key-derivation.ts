@@ -1,7 +1,7 @@
 import { hkdfSync } from 'node:crypto';
 
 /** What a derived key is for. Keys of different purposes are independent, so nothing made for one passes as another. */
-export type KeyPurpose = 'registry-token' | 'page-token' | 'signed-url';
+export type KeyPurpose = 'registry-token' | 'page-token' | 'signed-url' | 'root-key-fingerprint';
 
 /**
  * A 32-byte key for one purpose, by HKDF-SHA-256 (RFC 5869) from the root secret. Every process given the same secret

@@ -107,7 +107,8 @@ function renderCredentials(): string {
   const id = Array.from({ length: 16 }, () => ID_ALPHABET[randomInt(ID_ALPHABET.length)]).join('');
   return [
     '# Root access key of this registry, created at first start. Login tokens and download URLs are signed with keys',
-    '# derived from it: whoever replaces it invalidates them. Point AWS_SHARED_CREDENTIALS_FILE here to use it.',
+    '# derived from it: whoever replaces it invalidates them, and says so by "npm run root-key -- --accept". Point',
+    '# AWS_SHARED_CREDENTIALS_FILE here to use it.',
     `[${PROFILE}]`,
     `aws_access_key_id = STOW${id}`,
     `aws_secret_access_key = ${randomBytes(30).toString('base64url')}`,
