@@ -127,6 +127,7 @@ describe('The images of a repository', () => {
       index.digest,
     ]);
     expect(await details({ ...untagged, maxResults: 1 })).toEqual(await details(untagged));
+    expect(await details({ ...tagged, maxResults: 1 })).toEqual(await details(tagged));
     expect(await list({ filter: { tagStatus: 'ANY', imageStatus: 'ACTIVE' } })).toEqual(await list());
     expect(await list({ filter: { imageStatus: 'ARCHIVED' } })).toEqual([]);
     expect(await details({ filter: { imageStatus: 'ARCHIVED' } })).toEqual([]);

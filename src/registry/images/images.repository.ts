@@ -7,6 +7,12 @@ import type { RegistryAddress } from '../../domain/registry-address.js';
 import type { Repository } from '../repositories/repository.js';
 import type { ImageDetail, Referrer, StoredImage, TagStatus } from './image.js';
 
+/**
+ * Of an image `i`: one look into the index of tags for each, whatever the planner believes of the repository's size. NOT EXISTS would
+ * leave it the choice to join all tags, which a plan that is kept for small repositories makes.
+ */
+const UNTAGGED = Prisma.sql`(SELECT t.id FROM image_tag t WHERE t.image_id = i.id LIMIT 1) IS NULL`;
+
 /** Rows of images, their tags and what they reference. */
 @Injectable()
 export class ImagesRepository {
@@ -36,15 +42,23 @@ export class ImagesRepository {
     return { image: manifest === null ? null : { ...row, manifest } };
   }
 
-  async hasTag(repository: Repository, tag: string, digest: string): Promise<boolean> {
-    const rows = await this.prisma.$queryRaw<unknown[]>`
-      SELECT 1 FROM image_tag t JOIN image i ON i.id = t.image_id
-      WHERE t.repository_id = ${repository.id} AND t.tag = ${tag} AND i.digest = ${digest}`;
-    return rows.length > 0;
+  /** Images that one of the identifiers names, each once, and which of the tags in the identifiers it has. */
+  async findAll(
+    repository: Repository,
+    images: ImageIdentifier[],
+  ): Promise<(StoredImage & { tags: string[] })[]> {
+    const tags = images.flatMap(({ tag }) => tag ?? []);
+    return this.prisma.prepared<StoredImage & { tags: string[] }>(Prisma.sql`
+      SELECT i.id, i.digest, i.manifest, i.media_type AS "mediaType", i.last_pulled_at AS "lastPulledAt",
+        ARRAY(SELECT t.tag::text FROM image_tag t WHERE t.image_id = i.id AND t.tag = ANY(${tags}::text[])) AS tags
+      FROM image i WHERE ${named(repository, images)}`);
   }
 
-  async touchPulled(id: bigint): Promise<void> {
-    await this.prisma.$executeRaw`UPDATE image SET last_pulled_at = now() WHERE id = ${id}`;
+  async touchPulled(ids: bigint[]): Promise<void> {
+    // In the order in which deletions lock them.
+    await this.prisma.$executeRaw`
+      UPDATE image SET last_pulled_at = now()
+      WHERE id IN (SELECT id FROM image WHERE id = ANY(${ids}::bigint[]) ORDER BY id FOR NO KEY UPDATE)`;
   }
 
   /** Up to `limit + 1` pairs in push order, then tagging order. The key is `[image id, tag id]`. */
@@ -53,15 +67,25 @@ export class ImagesRepository {
     tagStatus: TagStatus,
     page: PageRequest<[string, string]>,
   ): Promise<{ digest: string; tag: string | null; key: [string, string] }[]> {
-    const [imageAfter, tagAfter] = page.after ?? ['0', '0'];
+    const [imageAfter, tagAfter] = (page.after ?? ['0', '0']).map(BigInt);
+    const behind = Prisma.sql`(${imageAfter}, ${tagAfter})`;
+    const listed = {
+      // Tags follow their images in an index, so that images without any are not even looked at.
+      TAGGED: Prisma.sql`
+        SELECT i.id AS "imageId", t.id AS "tagId", i.digest, t.tag FROM image_tag t JOIN image i ON i.id = t.image_id
+        WHERE t.repository_id = ${repository.id} AND (t.image_id, t.id) > ${behind} ORDER BY t.image_id, t.id`,
+      UNTAGGED: Prisma.sql`
+        SELECT i.id AS "imageId", 0::bigint AS "tagId", i.digest, NULL AS tag FROM image i
+        WHERE i.repository_id = ${repository.id} AND i.id > ${imageAfter} AND ${UNTAGGED} ORDER BY i.id`,
+      ANY: Prisma.sql`
+        SELECT i.id AS "imageId", coalesce(t.id, 0) AS "tagId", i.digest, t.tag
+        FROM image i LEFT JOIN image_tag t ON t.image_id = i.id
+        WHERE i.repository_id = ${repository.id} AND i.id >= ${imageAfter} AND (i.id, coalesce(t.id, 0)) > ${behind}
+        ORDER BY i.id, coalesce(t.id, 0)`,
+    }[tagStatus];
     const rows = await this.prisma.$queryRaw<
       { imageId: bigint; tagId: bigint; digest: string; tag: string | null }[]
-    >`
-      SELECT i.id AS "imageId", coalesce(t.id, 0) AS "tagId", i.digest, t.tag
-      FROM image i LEFT JOIN image_tag t ON t.image_id = i.id
-      WHERE i.repository_id = ${repository.id} AND i.id >= ${BigInt(imageAfter)}
-        AND (i.id, coalesce(t.id, 0)) > (${BigInt(imageAfter)}, ${BigInt(tagAfter)}) AND ${withStatus(tagStatus, Prisma.sql`t.tag IS NOT NULL`)}
-      ORDER BY i.id, coalesce(t.id, 0) LIMIT ${page.limit + 1}`;
+    >`${listed} LIMIT ${page.limit + 1}`;
     return rows.map(({ digest, tag, imageId, tagId }) => ({
       digest,
       tag,
@@ -71,24 +95,20 @@ export class ImagesRepository {
 
   /** Up to `limit + 1` images in push order. The key is the image id. */
   async listDetails(repository: Repository, tagStatus: TagStatus, page: PageRequest): Promise<ImageDetail[]> {
-    const tagged = Prisma.sql`EXISTS (SELECT 1 FROM image_tag t WHERE t.image_id = i.id)`;
-    return this.details(
-      Prisma.sql`i.repository_id = ${repository.id} AND i.id > ${BigInt(page.after ?? '0')} AND ${withStatus(tagStatus, tagged)}`,
-      page.limit + 1,
-    );
+    const after = BigInt(page.after ?? '0');
+    const limit = page.limit + 1;
+    const listed = {
+      TAGGED: Prisma.sql`i.id IN (
+        SELECT DISTINCT image_id FROM image_tag WHERE repository_id = ${repository.id} AND image_id > ${after}
+        ORDER BY image_id LIMIT ${limit})`,
+      UNTAGGED: Prisma.sql`i.repository_id = ${repository.id} AND i.id > ${after} AND ${UNTAGGED}`,
+      ANY: Prisma.sql`i.repository_id = ${repository.id} AND i.id > ${after}`,
+    }[tagStatus];
+    return this.details(listed, limit);
   }
 
   async detailsOf(repository: Repository, images: ImageIdentifier[]): Promise<ImageDetail[]> {
-    const digests = images.flatMap(({ digest }) => digest ?? []);
-    const tags = images.flatMap(({ digest, tag }) =>
-      digest === undefined && tag !== undefined ? [tag] : [],
-    );
-    return this.details(
-      Prisma.sql`i.repository_id = ${repository.id} AND i.id IN (
-        SELECT id FROM image WHERE repository_id = ${repository.id} AND digest = ANY(${digests}::text[])
-        UNION SELECT image_id FROM image_tag WHERE repository_id = ${repository.id} AND tag = ANY(${tags}::text[]))`,
-      images.length,
-    );
+    return this.details(named(repository, images), images.length);
   }
 
   /** Up to `limit + 1` tags in lexical order, as the distribution specification lists them. */
@@ -122,7 +142,11 @@ export class ImagesRepository {
   }
 }
 
-function withStatus(status: TagStatus, tagged: Prisma.Sql): Prisma.Sql {
-  if (status === 'ANY') return Prisma.sql`TRUE`;
-  return status === 'TAGGED' ? tagged : Prisma.sql`NOT (${tagged})`;
+/** An image `i` that has one of the digests, or one of the tags that come without a digest. */
+function named(repository: Repository, images: ImageIdentifier[]): Prisma.Sql {
+  const digests = images.flatMap(({ digest }) => digest ?? []);
+  const tags = images.flatMap(({ digest, tag }) => (digest === undefined && tag !== undefined ? [tag] : []));
+  return Prisma.sql`i.repository_id = ${repository.id} AND i.id IN (
+    SELECT id FROM image WHERE repository_id = ${repository.id} AND digest = ANY(${digests}::text[])
+    UNION SELECT image_id FROM image_tag WHERE repository_id = ${repository.id} AND tag = ANY(${tags}::text[]))`;
 }

@@ -9,7 +9,7 @@ import { RegistryError } from '../../domain/registry-error.js';
 import { faultPoint } from '../../observability/fault-points.js';
 import { QuotasService } from '../quotas/quotas.service.js';
 import { RepositoriesService } from '../repositories/repositories.service.js';
-import { named, type Repository } from '../repositories/repository.js';
+import { named } from '../repositories/repository.js';
 import { mayMoveTag } from '../repositories/tag-mutability.js';
 import { type ImageManifest, parseManifest } from './image-manifest.js';
 import type { ImageDetail, ImageFailure, Referrer, StoredImage, TagStatus } from './image.js';
@@ -94,7 +94,7 @@ export class ImagesService {
     identifier: ImageIdentifier,
   ): Promise<StoredImage> {
     const image = await this.get(registry, repositoryName, identifier);
-    await this.recordPull(image);
+    await this.recordPulls([image]);
     return image;
   }
 
@@ -117,8 +117,11 @@ export class ImagesService {
     identifiers: ImageIdentifier[],
   ): Promise<({ identifier: ImageIdentifier; image: StoredImage } | ImageFailure)[]> {
     const repository = await this.repositories.require(registry, repositoryName);
-    const answers = [];
-    for (const identifier of identifiers) answers.push(await this.pullOne(repository, identifier));
+    const faults = identifiers.map(identifierFault);
+    const sound = identifiers.filter((_, index) => faults[index] === null);
+    const found = sound.length > 0 ? await this.images.findAll(repository, sound) : [];
+    const answers = identifiers.map((identifier, index) => faults[index] ?? imageNamed(identifier, found));
+    await this.recordPulls([...new Set(answers.flatMap((answer) => ('code' in answer ? [] : answer.image)))]);
     return answers;
   }
 
@@ -231,32 +234,28 @@ export class ImagesService {
     );
   }
 
-  private async pullOne(
-    repository: Repository,
-    identifier: ImageIdentifier,
-  ): Promise<{ identifier: ImageIdentifier; image: StoredImage } | ImageFailure> {
-    const fault = identifierFault(identifier);
-    if (fault) return fault;
-    const found = await this.images.find(repository.registry, repository.name, identifier);
-    if (!found?.image) return imageFailure(identifier, 'ImageNotFound');
-    if (
-      identifier.digest !== undefined &&
-      identifier.tag !== undefined &&
-      !(await this.images.hasTag(repository, identifier.tag, identifier.digest))
-    ) {
-      return imageFailure(identifier, 'ImageTagDoesNotMatchDigest');
-    }
-    await this.recordPull(found.image);
-    return { identifier, image: found.image };
-  }
-
   /** A pull that cannot be recorded, as from a server that only reads in a fail-over, is a pull all the same. */
-  private async recordPull({ id, lastPulledAt }: StoredImage): Promise<void> {
-    if (lastPulledAt && Date.now() - lastPulledAt.getTime() < PULL_RESOLUTION_MS) return;
-    await this.images.touchPulled(id).catch((error: unknown) => {
+  private async recordPulls(images: StoredImage[]): Promise<void> {
+    const unrecorded = images.filter(
+      ({ lastPulledAt }) => !lastPulledAt || Date.now() - lastPulledAt.getTime() >= PULL_RESOLUTION_MS,
+    );
+    if (unrecorded.length === 0) return;
+    await this.images.touchPulled(unrecorded.map(({ id }) => id)).catch((error: unknown) => {
       if (!isUnavailable(error)) throw error;
     });
   }
+}
+
+function imageNamed(
+  identifier: ImageIdentifier,
+  found: (StoredImage & { tags: string[] })[],
+): { identifier: ImageIdentifier; image: StoredImage } | ImageFailure {
+  const { digest, tag } = identifier;
+  const image = found.find((one) => (digest === undefined ? one.tags.includes(tag!) : one.digest === digest));
+  if (!image) return imageFailure(identifier, 'ImageNotFound');
+  if (digest !== undefined && tag !== undefined && !image.tags.includes(tag))
+    return imageFailure(identifier, 'ImageTagDoesNotMatchDigest');
+  return { identifier, image };
 }
 
 function digestOf(bytes: Buffer, algorithm: DigestAlgorithm): string {

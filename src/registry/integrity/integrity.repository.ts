@@ -134,17 +134,16 @@ export class IntegrityRepository {
     const rows = await this.prisma.$queryRaw<{ key: string }[]>`
       SELECT object_key AS key FROM blob WHERE object_key = ANY(${keys}::text[])
       UNION SELECT object_key FROM doomed_object WHERE object_key = ANY(${keys}::text[])
-      UNION SELECT staged->>'committed' FROM doomed_object WHERE staged->>'committed' = ANY(${keys}::text[])
-      UNION SELECT staged->>'committed' FROM upload WHERE state = 'open' AND staged->>'committed' = ANY(${keys}::text[])
-      UNION SELECT staged->>'key' FROM upload WHERE state = 'open' AND staged->>'key' = ANY(${keys}::text[])`;
+      UNION SELECT staged->>'committed' FROM doomed_object WHERE staged_key = ANY(${keys}::text[]) AND staged->>'committed' IS NOT NULL
+      UNION SELECT staged_key FROM upload WHERE state = 'open' AND staged_key = ANY(${keys}::text[])`;
     return new Set(rows.map(({ key }) => key));
   }
 
   /** Staged states under these keys that an open upload goes on with, or that the collector was told of. */
   async stagedUnder(keys: string[]): Promise<StagedBlob[]> {
     const rows = await this.prisma.$queryRaw<{ staged: StagedBlob }[]>`
-      SELECT staged FROM upload WHERE state = 'open' AND staged->>'key' = ANY(${keys}::text[])
-      UNION ALL SELECT staged FROM doomed_object WHERE staged->>'key' = ANY(${keys}::text[])`;
+      SELECT staged FROM upload WHERE state = 'open' AND staged_key = ANY(${keys}::text[]) AND staged->>'key' IS NOT NULL
+      UNION ALL SELECT staged FROM doomed_object WHERE staged_key = ANY(${keys}::text[]) AND staged->>'key' IS NOT NULL`;
     return rows.map(({ staged }) => staged);
   }
 
@@ -154,7 +153,7 @@ export class IntegrityRepository {
       INSERT INTO doomed_object (object_key) SELECT ${key}
       WHERE NOT EXISTS (SELECT 1 FROM blob WHERE object_key = ${key})
         AND NOT EXISTS (SELECT 1 FROM doomed_object WHERE object_key = ${key})
-        AND NOT EXISTS (SELECT 1 FROM upload WHERE state = 'open' AND ${key} IN (staged->>'committed', staged->>'key'))`;
+        AND NOT EXISTS (SELECT 1 FROM upload WHERE state = 'open' AND staged_key = ${key})`;
     return doomed > 0;
   }
 

@@ -94,15 +94,14 @@ export class CollectionRepository {
     const rows = await this.prisma.$queryRaw<{ key: string }[]>`
       SELECT object_key AS key FROM blob WHERE object_key = ANY(${keys}::text[])
       UNION SELECT object_key FROM doomed_object WHERE object_key = ANY(${keys}::text[])
-      UNION SELECT staged->>'committed' FROM upload WHERE state = 'open' AND staged->>'committed' = ANY(${keys}::text[])
-      UNION SELECT staged->>'key' FROM upload WHERE state = 'open' AND staged->>'key' = ANY(${keys}::text[])`;
+      UNION SELECT staged_key FROM upload WHERE state = 'open' AND staged_key = ANY(${keys}::text[])`;
     return new Set(rows.map(({ key }) => key));
   }
 
   /** Staged states of open uploads that write to one of these keys. */
   async stagedAt(keys: string[]): Promise<StagedBlob[]> {
     const rows = await this.prisma.$queryRaw<{ staged: StagedBlob }[]>`
-      SELECT staged FROM upload WHERE state = 'open' AND staged->>'key' = ANY(${keys}::text[])`;
+      SELECT staged FROM upload WHERE state = 'open' AND staged_key = ANY(${keys}::text[]) AND staged->>'key' IS NOT NULL`;
     return rows.map(({ staged }) => staged);
   }
 

@@ -37,6 +37,9 @@ interface LooseLayer {
  * Two rules make that safe beside pushes, mounts and checks. Whoever begins to need a link or blob locks its row (FOR KEY
  * SHARE, or by a foreign key) or adds a younger entry under such a lock; and here a row is locked first and judged by a later
  * statement, whose snapshot sees all that was done under earlier locks.
+ *
+ * OFFSET 0 keeps a question at one look into an index for each entry: PostgreSQL would else read the other table once, from end
+ * to end, where it was small when the plan was made.
  */
 @Injectable()
 export class ReviewsRepository {
@@ -72,11 +75,11 @@ export class ReviewsRepository {
         WITH due AS MATERIALIZED (SELECT id, blob_id FROM loose_blob WHERE id > ${after ?? 0n} ORDER BY id LIMIT ${limit}),
         settled AS (
           DELETE FROM loose_blob q USING due WHERE q.id = due.id AND (
-            NOT EXISTS (SELECT 1 FROM blob b WHERE b.id = due.blob_id)
-            OR EXISTS (SELECT 1 FROM repository_layer l WHERE l.blob_id = due.blob_id)
-            OR EXISTS (SELECT 1 FROM deleted_image_layer d WHERE d.blob_id = due.blob_id))
+            NOT EXISTS (SELECT 1 FROM blob b WHERE b.id = due.blob_id OFFSET 0)
+            OR EXISTS (SELECT 1 FROM repository_layer l WHERE l.blob_id = due.blob_id OFFSET 0)
+            OR EXISTS (SELECT 1 FROM deleted_image_layer d WHERE d.blob_id = due.blob_id OFFSET 0))
           RETURNING q.id)
-        SELECT id, blob_id AS "blobId", NOT EXISTS (SELECT 1 FROM settled WHERE settled.id = due.id) AS open FROM due ORDER BY id`;
+        SELECT id, blob_id AS "blobId", due.id NOT IN (SELECT id FROM settled) AS open FROM due ORDER BY id`;
       const gone = await this.drop(
         tx,
         due.filter(({ open }) => open),
@@ -108,14 +111,14 @@ export class ReviewsRepository {
         ORDER BY since, id LIMIT ${limit}),
       settled AS (
         DELETE FROM loose_layer q USING due WHERE q.id = due.id AND (
-          NOT EXISTS (SELECT 1 FROM repository_layer l WHERE l.repository_id = due.repository_id AND l.blob_id = due.blob_id)
-          OR EXISTS (SELECT 1 FROM image_layer i WHERE i.repository_id = due.repository_id AND i.blob_id = due.blob_id)
+          NOT EXISTS (SELECT 1 FROM repository_layer l WHERE l.repository_id = due.repository_id AND l.blob_id = due.blob_id OFFSET 0)
+          OR EXISTS (SELECT 1 FROM image_layer i WHERE i.repository_id = due.repository_id AND i.blob_id = due.blob_id OFFSET 0)
           OR EXISTS (
             SELECT 1 FROM loose_layer later WHERE later.repository_id = due.repository_id AND later.blob_id = due.blob_id
-              AND (later.since, later.id) > (due.since, due.id)))
+              AND (later.since, later.id) > (due.since, due.id) OFFSET 0))
         RETURNING q.id)
       SELECT id, repository_id AS "repositoryId", blob_id AS "blobId", since,
-        NOT EXISTS (SELECT 1 FROM settled WHERE settled.id = due.id) AS open
+        due.id NOT IN (SELECT id FROM settled) AS open
       FROM due ORDER BY since, id`;
   }
 

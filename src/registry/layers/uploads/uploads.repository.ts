@@ -127,11 +127,16 @@ export class UploadsRepository {
     return rows.map(({ bytes }) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
   }
 
-  async findPart(uploadId: string, firstByte: number): Promise<{ lastByte: number; crc32: number | null } | null> {
+  async findPart(
+    uploadId: string,
+    firstByte: number,
+  ): Promise<{ lastByte: number; crc32: number | null } | null> {
     const row = await this.prisma.uploadPart.findUnique({
       where: { uploadId_firstByte: { uploadId, firstByte: BigInt(firstByte) } },
     });
-    return row ? { lastByte: Number(row.lastByte), crc32: row.crc32 === null ? null : Number(row.crc32) } : null;
+    return row
+      ? { lastByte: Number(row.lastByte), crc32: row.crc32 === null ? null : Number(row.crc32) }
+      : null;
   }
 
   /** One statement: moves the offset, keeps the tail, remembers the part, mostly gives the lease back. @returns false when the lease is lost */
