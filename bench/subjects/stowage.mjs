@@ -29,25 +29,22 @@ export async function startStowage(folder, { minio, settings, nodeOptions = [], 
     STOWAGE_S3_ACCESS_KEY_ID: minio.credentials.accessKeyId,
     STOWAGE_S3_SECRET_ACCESS_KEY: minio.credentials.secretAccessKey,
   };
-  const program = await startProgram(
-    [NODE, ...NODE_FLAGS, ...nodeOptions, join(ROOT, 'dist/main.js')],
-    {
-      cwd: folder,
-      log: join(folder, 'stowage.log'),
-      ready: `http://127.0.0.1:${operatorPort}/readyz`,
-      env: {
-        STOWAGE_PORT: String(port),
-        STOWAGE_OPERATOR_PORT: String(operatorPort),
-        STOWAGE_PUBLIC_URL: url,
-        STOWAGE_DATA_DIR: join(folder, 'data'),
-        STOWAGE_ROOT_ACCESS_KEY_ID: credentials.accessKeyId,
-        STOWAGE_ROOT_SECRET_ACCESS_KEY: credentials.secretAccessKey,
-        ...s3,
-        ...settings,
-        ...env,
-      },
+  const program = await startProgram([NODE, ...NODE_FLAGS, ...nodeOptions, join(ROOT, 'dist/main.js')], {
+    cwd: folder,
+    log: join(folder, 'stowage.log'),
+    ready: `http://127.0.0.1:${operatorPort}/readyz`,
+    env: {
+      STOWAGE_PORT: String(port),
+      STOWAGE_OPERATOR_PORT: String(operatorPort),
+      STOWAGE_PUBLIC_URL: url,
+      STOWAGE_DATA_DIR: join(folder, 'data'),
+      STOWAGE_ROOT_ACCESS_KEY_ID: credentials.accessKeyId,
+      STOWAGE_ROOT_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+      ...s3,
+      ...settings,
+      ...env,
     },
-  );
+  });
   const ecr = new ECRClient({ endpoint: url, region: 'us-east-1', credentials });
   const { authorizationData } = await ecr.send(new GetAuthorizationTokenCommand({}));
   return {
