@@ -16,6 +16,8 @@ export interface AppendSource {
   inMemory: boolean;
   /** CRC-32 of all bytes, where it is known already: it need not be computed again for a store that takes them as they are. */
   crc32?: number;
+  /** Nobody reads the bytes once they are stored: the driver may give the memory of each piece back then. */
+  isLastUse?: boolean;
   /** Ends the source, which must fail with the reason, when its client is too slow for the memory it takes. */
   abandon?: (reason: Error) => void;
 }

@@ -40,6 +40,7 @@ import type {
   UnfinishedObject,
 } from './blob-store.js';
 import { BlobMissing } from './blob-store.js';
+import { giveBack } from './spent-memory.js';
 import { makeDurableFolder, syncFolder, writeDurably } from './durable-files.js';
 import {
   assertSize,
@@ -89,7 +90,7 @@ export class FilesystemBlobStore implements BlobStore {
     await makeDurableFolder(folder, this.stagedRoot);
     faultPoint('file-folder-made');
     const name = randomUUID();
-    const size = await this.writeFile(join(folder, name), bytes, context.signal).catch(
+    const size = await this.writeFile(join(folder, name), bytes, context.signal, source.isLastUse).catch(
       async (error: unknown) => {
         // Nothing was stored: a folder of earlier appends stays, one made just now goes.
         const undone = staged ? join(folder, name) : folder;
@@ -271,6 +272,7 @@ export class FilesystemBlobStore implements BlobStore {
     path: string,
     bytes: AsyncIterable<Buffer> | Iterable<Buffer>,
     signal: AbortSignal,
+    isLastUse = false,
   ): Promise<number> {
     const file = await open(path, 'wx', 0o600);
     let size = 0;
@@ -285,6 +287,7 @@ export class FilesystemBlobStore implements BlobStore {
       batch = [];
       batchBytes = 0;
       writing = writeAll(file, pending).finally(() => (this.batchedBytes -= bytes));
+      if (isLastUse) writing = writing.then(() => giveBack(pending));
       // Awaited later; a failure before that is not unhandled.
       writing.catch(() => undefined);
     };

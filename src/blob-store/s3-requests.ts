@@ -14,6 +14,7 @@ import {
 } from '@aws-sdk/client-s3';
 import type { S3Settings } from '../config/config.js';
 import type { StorePart } from './part-splitter.js';
+import { giveBack } from './spent-memory.js';
 import { endWhenSilent, acknowledges } from './s3-answers.js';
 import { type StoreFailure, StoreRetries } from './store-retries.js';
 
@@ -115,23 +116,29 @@ interface MultipartUpload {
   UploadId: string;
 }
 
-/**
- * Sends one part of a multipart upload; the store verifies its CRC-32.
- * @param crc32 of the bytes, where it is known
- */
+export interface PartTraits {
+  /** CRC-32 of the bytes, where it is known. */
+  crc32?: number | undefined;
+  /** Nobody reads the bytes once they are stored: their memory may go. */
+  isLastUse: boolean;
+}
+
+/** Sends one part of a multipart upload; the store verifies its CRC-32. */
 export async function uploadPart(
   client: S3Client,
   target: MultipartUpload & { PartNumber: number },
   bytes: Buffer[],
   signal: AbortSignal,
-  crc32?: number,
+  { crc32, isLastUse }: PartTraits,
 ): Promise<StorePart> {
   const size = sizeOf(bytes);
   const checksum = base64Of(crc32 ?? sumOf(bytes));
+  const Body = bodyOf(bytes);
   const { ETag } = await client.send(
-    new UploadPartCommand({ ...target, Body: bodyOf(bytes), ContentLength: size, ChecksumCRC32: checksum }),
+    new UploadPartCommand({ ...target, Body, ContentLength: size, ChecksumCRC32: checksum }),
     { abortSignal: signal },
   );
+  if (isLastUse && Body instanceof Pieces && Body.isSent) giveBack(bytes);
   return { n: target.PartNumber, etag: ETag!, size, crc32: checksum };
 }
 
@@ -238,6 +245,9 @@ function failureOf(error: unknown): StoreFailure {
 
 /** A body in several pieces, which is never read itself: each attempt reads a stream of its own. */
 class Pieces extends Readable {
+  /** All of them are with the operating system: a store may answer before it has read everything. */
+  isSent = false;
+
   constructor(private readonly pieces: Buffer[]) {
     super();
   }
@@ -245,13 +255,20 @@ class Pieces extends Readable {
   stream(): Readable {
     const { pieces } = this;
     let next = 0;
-    return new Readable({
+    const stream = new Readable({
       highWaterMark: SOCKET_BYTES,
       read() {
         while (next < pieces.length) if (!this.push(pieces[next++])) return;
         this.push(null);
       },
     });
+    const pipe = stream.pipe.bind(stream);
+    stream.pipe = (request, options) =>
+      pipe(
+        request.once('finish', () => (this.isSent = true)),
+        options,
+      );
+    return stream;
   }
 }
 

@@ -104,13 +104,14 @@ export class S3BlobStore implements BlobStore {
     let target = before;
     const begin = async (): Promise<StagedMultipart> => (target ??= await this.beginMultipart());
     const splitter = new PartSplitter(this.budget, context, async (part, partNumber, crc32) => {
+      const traits = { crc32, isLastUse: source.isLastUse ?? false };
       const { key, uploadId } = await begin();
       const stored = await uploadPart(
         this.client,
         { Bucket: this.bucket, Key: key, UploadId: uploadId, PartNumber: partNumber },
         part,
         context.signal,
-        crc32,
+        traits,
       );
       faultPoint('multipart-part-stored');
       return stored;
@@ -138,7 +139,7 @@ export class S3BlobStore implements BlobStore {
     try {
       if (rest.length > 0) {
         const target = { ...upload, PartNumber: await context.takePartNumbers(1) };
-        all.push(await uploadPart(this.client, target, rest, context.signal));
+        all.push(await uploadPart(this.client, target, rest, context.signal, { isLastUse: false }));
         faultPoint('multipart-rest-stored');
       }
       await completeMultipart(this.client, upload, all);

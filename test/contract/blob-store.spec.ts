@@ -109,6 +109,18 @@ describeEachStore('The blob store', (name) => {
     [16 * MEBIBYTE, 21 * MEBIBYTE + 7, 4],
     [40 * MEBIBYTE + 1],
   ];
+  it('gives the memory of pieces back that nobody reads once they are stored', async () => {
+    const pieces = Array.from({ length: 90 }, (_, index) => Buffer.alloc(256 * 1024, index + 1));
+    const bytes = Buffer.concat(pieces);
+    const context = session();
+    const source = { bytes: sent(pieces), inMemory: false, isLastUse: true };
+    const { staged, rest } = await store.append(null, source, context);
+    expect(rest).toEqual([]);
+    expect(pieces.map(({ length }) => length)).toEqual(pieces.map(() => 0));
+    const { key } = await store.commit(staged, rest, context);
+    expect((await read(key)).equals(bytes)).toBe(true);
+  });
+
   it.each(SIZES.map((sizes) => [sizes]))('gives back appends of %j bytes as one object', async (sizes) => {
     const { bytes } = layer(
       sizes.reduce((sum, size) => sum + size, 0),

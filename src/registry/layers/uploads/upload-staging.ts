@@ -57,7 +57,7 @@ export class UploadStaging {
         upload.staged,
         Buffer.isBuffer(body.source)
           ? { bytes, inMemory: true, ...(tails.length === 0 && sumOf(body)) }
-          : { bytes, inMemory: false, abandon: abandonment(body.source) },
+          : { bytes, inMemory: false, isLastUse: true, abandon: abandonment(body.source) },
         context,
       );
       return { appended, newBytes, feed };
