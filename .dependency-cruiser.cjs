@@ -6,6 +6,7 @@ const CAPABILITIES = [
   'layers',
   'images',
   'integrity',
+  'recovery',
   'policies',
   'lifecycle',
   'scanning',

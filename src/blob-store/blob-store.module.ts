@@ -2,10 +2,12 @@ import { join } from 'node:path';
 import { Global, Module } from '@nestjs/common';
 import { CONFIG, type Config } from '../config/config.js';
 import { waitFor } from '../config/startup-patience.js';
-import { BLOB_STORE, type BlobStore } from './blob-store.js';
+import { BLOB_STORE, type BlobStore, OPEN_LAYER_FOLDER, type OpenLayerFolder } from './blob-store.js';
 import { ByteBudget } from './byte-budget.js';
 import { FilesystemBlobStore } from './filesystem.blob-store.js';
 import { S3BlobStore } from './s3.blob-store.js';
+
+const openLayerFolder: OpenLayerFolder = (folder) => new FilesystemBlobStore(folder);
 
 @Global()
 @Module({
@@ -15,9 +17,10 @@ import { S3BlobStore } from './s3.blob-store.js';
       inject: [CONFIG],
       useFactory: (config: Config) => new ByteBudget(config.STOWAGE_MAX_BYTES_IN_FLIGHT),
     },
+    { provide: OPEN_LAYER_FOLDER, useValue: openLayerFolder },
     { provide: BLOB_STORE, inject: [CONFIG, ByteBudget], useFactory: openBlobStore },
   ],
-  exports: [BLOB_STORE, ByteBudget],
+  exports: [BLOB_STORE, OPEN_LAYER_FOLDER, ByteBudget],
 })
 export class BlobStoreModule {}
 

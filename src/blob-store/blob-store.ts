@@ -1,8 +1,15 @@
 import type { Readable } from 'node:stream';
 import type { ByteRange } from '../domain/byte-range.js';
+import type { NamedObjects } from './named-objects.js';
 
 /** Nest token of the {@link BlobStore} in use. */
 export const BLOB_STORE = Symbol('BLOB_STORE');
+
+/** Nest token of {@link OpenLayerFolder}. */
+export const OPEN_LAYER_FOLDER = Symbol('OPEN_LAYER_FOLDER');
+
+/** Opens a folder laid out as the filesystem store's, wherever the store in use keeps its bytes: for backups. */
+export type OpenLayerFolder = (folder: string) => BlobStore;
 
 /**
  * What a driver needs to go on with an unfinished object: plain JSON in the driver's own shape, kept in the upload's row.
@@ -65,6 +72,8 @@ export interface UnfinishedObject {
  * resolves; every failure rejects and leaves recorded state untouched.
  */
 export interface BlobStore {
+  /** What is kept here beside the layers. */
+  readonly named: NamedObjects;
   /** Stores bytes behind those of `staged` (null: the first ones). Every byte of the source ends in the store or in `rest`. */
   append(staged: StagedBlob | null, source: AppendSource, context: AppendContext): Promise<Appended>;
   /**
@@ -100,6 +109,17 @@ export interface BlobStore {
   ): Promise<void>;
   /** The object as it is in the store now, or null when there is none. */
   find(key: string): Promise<StoredObject | null>;
+  /**
+   * Writes a whole object under the key its row names already: for restores and backups, where nobody else writes. When the bytes
+   * end in an error there is no object, and an earlier one of this key is as it was.
+   */
+  put(key: string, bytes: AsyncIterable<Buffer>): Promise<void>;
+  /**
+   * Makes the object one of another layer folder without moving a byte; absent where the store cannot.
+   * @returns false where the folder is on another filesystem, or on one that has no links
+   * @throws BlobMissing
+   */
+  linkInto?(folder: string, key: string): Promise<boolean>;
   /** Succeeds for keys that are gone already. */
   remove(keys: string[]): Promise<void>;
   /** The name {@link identify} gave this store, or null for a store nobody used yet. */

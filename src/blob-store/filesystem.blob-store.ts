@@ -2,6 +2,8 @@
  * Layers as files of one machine.
  *
  *   <root>/identity                          the name of this store
+ *   <root>/records/<name>                    other named objects
+ *   <root>/staged/<nonce>                    a named object, or an object of a given key, that is being written
  *   <root>/staged/<key>/<nonce>              one file per append of an unfinished object
  *   <root>/blobs/<k0k1>/<key>                a finished object that came in one append: a hard link to that file
  *   <root>/blobs/<k0k1>/<key>/<nonce>        … or in several: links to all of them, never copied together
@@ -13,18 +15,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { constants, createReadStream } from 'node:fs';
-import {
-  access,
-  type FileHandle,
-  link,
-  mkdir,
-  open,
-  opendir,
-  readFile,
-  rename,
-  rm,
-  stat,
-} from 'node:fs/promises';
+import { access, type FileHandle, link, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { ByteRange } from '../domain/byte-range.js';
@@ -41,7 +32,7 @@ import type {
 } from './blob-store.js';
 import { BlobMissing } from './blob-store.js';
 import { giveBack } from './spent-memory.js';
-import { makeDurableFolder, syncFolder, writeDurably } from './durable-files.js';
+import { entries, makeDurableFolder, syncFolder, writeDurably } from './durable-files.js';
 import {
   assertSize,
   type FilePart,
@@ -54,6 +45,7 @@ import {
   sizeOfParts,
   within,
 } from './file-parts.js';
+import { NamedFiles } from './named-files.js';
 
 interface StagedFiles extends StagedBlob {
   key: string;
@@ -69,8 +61,11 @@ const MOST_BATCHED_BYTES = 64 * 1024 * 1024;
 /** Held by all pulls together for what they read; beyond that each new one reads in small pieces. Bytes. */
 const MOST_SENDING_BYTES = 64 * 1024 * 1024;
 const CROWDED_READ_BYTES = 16 * 1024;
+/** Another filesystem; one without links; a file that has as many as it can. */
+const NO_LINK = new Set(['EXDEV', 'EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
 
 export class FilesystemBlobStore implements BlobStore {
+  readonly named: NamedFiles;
   private readonly stagedRoot: string;
   private readonly blobRoot: string;
   private batchedBytes = 0;
@@ -80,6 +75,7 @@ export class FilesystemBlobStore implements BlobStore {
   constructor(private readonly root: string) {
     this.stagedRoot = join(root, 'staged');
     this.blobRoot = join(root, 'blobs');
+    this.named = new NamedFiles(root, this.stagedRoot);
   }
 
   async append(staged: StagedBlob | null, source: AppendSource, context: AppendContext): Promise<Appended> {
@@ -179,23 +175,39 @@ export class FilesystemBlobStore implements BlobStore {
     return { key, sizeBytes, modifiedAt: found.ctime };
   }
 
+  async put(key: string, bytes: AsyncIterable<Buffer>): Promise<void> {
+    await this.place(key, (draft) => this.writeFile(draft, bytes, new AbortController().signal));
+  }
+
+  async linkInto(folder: string, key: string): Promise<boolean> {
+    const from = this.pathOf(key);
+    const found = await stat(from).catch(orMissing(key));
+    try {
+      await new FilesystemBlobStore(folder).place(key, async (draft) => {
+        if (found.isFile()) return link(from, draft);
+        await mkdir(draft, { mode: 0o700 });
+        for (const name of await readdir(from)) await link(join(from, name), join(draft, name));
+        return syncFolder(draft);
+      });
+      return true;
+    } catch (error) {
+      const { code = '' } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT') throw new BlobMissing(key);
+      if (NO_LINK.has(code)) return false;
+      throw error;
+    }
+  }
+
   async remove(keys: string[]): Promise<void> {
     for (const key of keys) await rm(this.pathOf(key), { recursive: true, force: true });
   }
 
   async identity(): Promise<string | null> {
-    return readFile(join(this.root, IDENTITY), 'utf8').catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return null;
-      throw error;
-    });
+    return (await this.named.read(IDENTITY))?.toString() ?? null;
   }
 
   async identify(name: string): Promise<void> {
-    // Aside first: a name that is there in part would be taken for another one.
-    const aside = join(this.root, `${IDENTITY}.${randomUUID()}`);
-    await writeDurably(aside, name);
-    await rename(aside, join(this.root, IDENTITY));
-    await syncFolder(this.root);
+    await this.named.write(IDENTITY, Buffer.from(name));
   }
 
   async check(): Promise<void> {
@@ -238,6 +250,23 @@ export class FilesystemBlobStore implements BlobStore {
 
   private pathOf(key: string): string {
     return join(this.blobRoot, key.slice(0, 2), key);
+  }
+
+  /** Under a key of the caller's: made aside and renamed into place. */
+  private async place(key: string, make: (draft: string) => Promise<unknown>): Promise<void> {
+    const draft = join(this.stagedRoot, randomUUID());
+    const shard = join(this.blobRoot, key.slice(0, 2));
+    await makeDurableFolder(this.stagedRoot, this.root);
+    await makeDurableFolder(shard, this.blobRoot);
+    try {
+      await make(draft);
+      await rm(this.pathOf(key), { recursive: true, force: true });
+      await rename(draft, this.pathOf(key));
+      await syncFolder(shard);
+    } catch (error) {
+      await rm(draft, { recursive: true, force: true }).catch(() => undefined);
+      throw error;
+    }
   }
 
   /** Hard links: no byte moves, and until the commit is recorded the staged files still serve another attempt. */
@@ -351,16 +380,6 @@ function behind(buffers: Buffer[], written: number): Buffer[] {
     skip -= buffer.length;
   }
   return [];
-}
-
-async function* entries(folder: string): AsyncGenerator<string> {
-  const names: string[] = [];
-  try {
-    for await (const entry of await opendir(folder)) names.push(entry.name);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  }
-  yield* names.sort();
 }
 
 function orMissing(key: string): (error: NodeJS.ErrnoException) => never {

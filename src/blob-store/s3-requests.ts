@@ -3,6 +3,7 @@ import { Readable } from 'node:stream';
 import { crc32 } from 'node:zlib';
 import {
   CompleteMultipartUploadCommand,
+  DeleteObjectsCommand,
   ListPartsCommand,
   type ListPartsCommandOutput,
   type Part,
@@ -220,6 +221,19 @@ export async function putObject(
     }),
     { abortSignal: signal },
   );
+}
+
+/** Up to 1,000 a request; those that are gone already count as removed. */
+export async function removeObjects(client: S3Client, bucket: string, keys: string[]): Promise<void> {
+  for (let start = 0; start < keys.length; start += 1000) {
+    const Objects = keys.slice(start, start + 1000).map((Key) => ({ Key }));
+    const { Errors } = await client.send(
+      new DeleteObjectsCommand({ Bucket: bucket, Delete: { Objects, Quiet: true } }),
+    );
+    const failed = (Errors ?? []).filter((error) => error.Code !== 'NoSuchKey');
+    if (failed.length > 0)
+      throw new Error(`The store kept ${failed.length} object(s): ${failed[0]?.Code ?? 'unknown'}`);
+  }
 }
 
 const THROTTLED = new Set(['SlowDown', 'ServiceUnavailable', 'TooManyRequests', 'RequestLimitExceeded']);

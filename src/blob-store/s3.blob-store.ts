@@ -2,6 +2,7 @@
  * Layers in an S3-compatible bucket.
  *
  *   identity         the name of this store
+ *   records/<name>   other named objects
  *   blobs/<uuid>     one object per layer, written once under its own key and never copied
  *
  * A key belongs to one multipart upload (or one PutObject) for ever, so no late writer can replace a committed object.
@@ -13,7 +14,6 @@ import {
   AbortMultipartUploadCommand,
   CreateBucketCommand,
   CreateMultipartUploadCommand,
-  DeleteObjectsCommand,
   GetObjectCommand,
   HeadBucketCommand,
   HeadObjectCommand,
@@ -39,6 +39,7 @@ import type {
 } from './blob-store.js';
 import { BlobMissing } from './blob-store.js';
 import type { ByteBudget } from './byte-budget.js';
+import { NamedS3Objects } from './named-s3-objects.js';
 import { PartSplitter, type StorePart } from './part-splitter.js';
 import {
   bytesOfParts,
@@ -46,6 +47,7 @@ import {
   isCode,
   isMissing,
   putObject,
+  removeObjects,
   s3Clients,
   storedParts,
   uploadPart,
@@ -64,6 +66,7 @@ const DISCARD_PATIENCE_MS = 2_000;
 const BUCKET_PATIENCE_SECONDS = 30;
 
 export class S3BlobStore implements BlobStore {
+  readonly named: NamedS3Objects;
   private readonly client: S3Client;
   private readonly reader: S3Client;
   private readonly presigner: S3Client;
@@ -78,6 +81,7 @@ export class S3BlobStore implements BlobStore {
     this.bucket = settings.bucket;
     const { requests, reads, presigner } = s3Clients(settings, silenceSeconds);
     this.client = requests;
+    this.named = new NamedS3Objects(requests, this.bucket);
     this.reader = reads;
     this.presigner = presigner;
   }
@@ -100,15 +104,25 @@ export class S3BlobStore implements BlobStore {
   }
 
   async append(staged: StagedBlob | null, source: AppendSource, context: AppendContext): Promise<Appended> {
+    return this.appendTo(newKey(), staged, source, context);
+  }
+
+  /** @param key of the object that is begun when nothing is staged; what is staged has its own */
+  private async appendTo(
+    key: string,
+    staged: StagedBlob | null,
+    source: AppendSource,
+    context: AppendContext,
+  ): Promise<Appended> {
     const before = staged as StagedMultipart | null;
     let target = before;
-    const begin = async (): Promise<StagedMultipart> => (target ??= await this.beginMultipart());
+    const begin = async (): Promise<StagedMultipart> => (target ??= await this.beginMultipart(key));
     const splitter = new PartSplitter(this.budget, context, async (part, partNumber, crc32) => {
       const traits = { crc32, isLastUse: source.isLastUse ?? false };
-      const { key, uploadId } = await begin();
+      const { key: Key, uploadId: UploadId } = await begin();
       const stored = await uploadPart(
         this.client,
-        { Bucket: this.bucket, Key: key, UploadId: uploadId, PartNumber: partNumber },
+        { Bucket: this.bucket, Key, UploadId, PartNumber: partNumber },
         part,
         context.signal,
         traits,
@@ -128,10 +142,19 @@ export class S3BlobStore implements BlobStore {
   }
 
   async commit(staged: StagedBlob | null, rest: Buffer[], context: AppendContext): Promise<Committed> {
+    return this.commitTo(newKey(), staged, rest, context);
+  }
+
+  /** @param wholeKey of an object with nothing staged; what is staged has its own */
+  private async commitTo(
+    wholeKey: string,
+    staged: StagedBlob | null,
+    rest: Buffer[],
+    context: AppendContext,
+  ): Promise<Committed> {
     if (!staged) {
-      const key = PREFIX + randomUUID();
-      await putObject(this.client, { Bucket: this.bucket, Key: key }, rest, context.signal);
-      return { key, certain: true };
+      await putObject(this.client, { Bucket: this.bucket, Key: wholeKey }, rest, context.signal);
+      return { key: wholeKey, certain: true };
     }
     const { key, uploadId, parts } = staged as StagedMultipart;
     const upload = { Bucket: this.bucket, Key: key, UploadId: uploadId };
@@ -202,35 +225,26 @@ export class S3BlobStore implements BlobStore {
     }
   }
 
+  async put(key: string, bytes: AsyncIterable<Buffer>): Promise<void> {
+    let next = 1;
+    const context = {
+      takePartNumbers: async (count: number) => (next += count) - count,
+      signal: new AbortController().signal,
+    };
+    const { staged, rest } = await this.appendTo(key, null, { bytes, inMemory: false }, context);
+    await this.commitTo(key, staged, rest, context);
+  }
+
   async remove(keys: string[]): Promise<void> {
-    for (let start = 0; start < keys.length; start += 1000) {
-      const Objects = keys.slice(start, start + 1000).map((Key) => ({ Key }));
-      const { Errors } = await this.client.send(
-        new DeleteObjectsCommand({ Bucket: this.bucket, Delete: { Objects, Quiet: true } }),
-      );
-      const failed = (Errors ?? []).filter((error) => error.Code !== 'NoSuchKey');
-      if (failed.length > 0)
-        throw new Error(`The store kept ${failed.length} object(s): ${failed[0]?.Code ?? 'unknown'}`);
-    }
+    await removeObjects(this.client, this.bucket, keys);
   }
 
   async identity(): Promise<string | null> {
-    try {
-      const { Body } = await this.client.send(new GetObjectCommand({ Bucket: this.bucket, Key: IDENTITY }));
-      return (await Body?.transformToString()) ?? null;
-    } catch (error) {
-      if (isMissing(error)) return null;
-      throw error;
-    }
+    return (await this.named.read(IDENTITY))?.toString() ?? null;
   }
 
   async identify(name: string): Promise<void> {
-    await putObject(
-      this.client,
-      { Bucket: this.bucket, Key: IDENTITY },
-      [Buffer.from(name)],
-      new AbortController().signal,
-    );
+    await this.named.write(IDENTITY, Buffer.from(name));
   }
 
   async check(): Promise<void> {
@@ -300,8 +314,7 @@ export class S3BlobStore implements BlobStore {
     });
   }
 
-  private async beginMultipart(): Promise<StagedMultipart> {
-    const key = PREFIX + randomUUID();
+  private async beginMultipart(key: string): Promise<StagedMultipart> {
     const { UploadId } = await this.client.send(
       new CreateMultipartUploadCommand({
         Bucket: this.bucket,
@@ -318,4 +331,8 @@ export class S3BlobStore implements BlobStore {
   private async discardSoon(staged: StagedBlob): Promise<void> {
     await atMost(DISCARD_PATIENCE_MS, this.discard(staged));
   }
+}
+
+function newKey(): string {
+  return PREFIX + randomUUID();
 }

@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import { parseArgs, type ParseArgsOptionsConfig } from 'node:util';
-import type { Abstract, INestApplicationContext, Type } from '@nestjs/common';
+import type { Abstract, DynamicModule, INestApplicationContext, Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { AppModule } from '../app.module.js';
 import { type Config, ConfigError, loadConfig } from '../config/config.js';
@@ -9,6 +9,7 @@ import { MigrationError } from '../database/migrate.js';
 import { EmbeddedPostgresError } from '../database/postgres-binaries.js';
 import { PoolerError } from '../database/sessions.js';
 import { RegistryError } from '../domain/registry-error.js';
+import { RecoveryError } from '../registry/recovery/recovery-error.js';
 import { TerminalLogger } from './terminal-logger.js';
 
 /** What a command accepts behind its name, in the terms of `node:util` parseArgs, and the text that explains it. */
@@ -19,6 +20,8 @@ export interface Syntax<Options extends ParseArgsOptionsConfig = ParseArgsOption
   allowPositionals?: boolean;
   /** Exit code of anything that failed, where 1 says something else. */
   failureCode?: number;
+  /** What to run in place of the whole application, which starts only on a database and a store that belong together. */
+  application?: (config: Config) => DynamicModule;
 }
 
 type Values<Options extends ParseArgsOptionsConfig> = ReturnType<
@@ -59,6 +62,7 @@ const EXPLAINED = [
   EmbeddedPostgresError,
   MigrationError,
   PoolerError,
+  RecoveryError,
   RegistryError,
 ];
 
@@ -82,7 +86,8 @@ export async function runCommand<const Options extends ParseArgsOptionsConfig>(
       process.stdout.write(`${syntax.usage}\n`);
       process.exit(0);
     }
-    const code = await inApplication((application, config) =>
+    const module = syntax.application ?? AppModule.with.bind(AppModule);
+    const code = await inApplication(module, (application, config) =>
       work({
         get: (token) => application.get(token, { strict: false }),
         config,
@@ -102,10 +107,11 @@ export async function runCommand<const Options extends ParseArgsOptionsConfig>(
 }
 
 async function inApplication(
+  module: (config: Config) => DynamicModule,
   work: (application: INestApplicationContext, config: Config) => Promise<number>,
 ): Promise<number> {
   const config: Config = Object.freeze({ ...loadConfig(), serves: false });
-  const application = await NestFactory.createApplicationContext(AppModule.with(config), {
+  const application = await NestFactory.createApplicationContext(module(config), {
     logger: new TerminalLogger(),
     abortOnError: false,
   });

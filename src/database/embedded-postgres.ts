@@ -198,7 +198,10 @@ class Server implements EmbeddedPostgres {
     });
   }
 
-  private inDatabase(database: string, work: (client: pg.Client) => Promise<unknown>): Promise<void> {
+  private inDatabase<Result>(
+    database: string,
+    work: (client: pg.Client) => Promise<Result>,
+  ): Promise<Result> {
     return withClient(this.urlOf(database), work);
   }
 

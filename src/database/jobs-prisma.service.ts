@@ -7,7 +7,7 @@ import { PrismaService } from './prisma.service.js';
 /** What nobody waits for may take longer than a request's statement. Seconds. */
 const STATEMENT_SECONDS = 600;
 /** As many as jobs run at once, and one. */
-const CONNECTIONS = 3;
+const CONNECTIONS = 5;
 
 /** The same database for scheduled jobs: with connections of their own, so that requests never wait for those, and with patience. */
 @Injectable()

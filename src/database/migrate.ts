@@ -10,11 +10,15 @@ export class MigrationError extends Error {
   override readonly name = 'MigrationError';
 }
 
-interface Migration {
+/** One migration as a database remembers it. */
+export interface MigrationRecord {
   name: string;
-  sql: string;
   /** SHA-256 of the file, hex. */
   checksum: string;
+}
+
+interface Migration extends MigrationRecord {
+  sql: string;
 }
 
 interface AppliedMigration {
@@ -25,7 +29,7 @@ interface AppliedMigration {
 }
 
 /** The advisory lock Prisma's own `migrate deploy` takes: both exclude each other. */
-const MIGRATION_LOCK = 72707369;
+export const MIGRATION_LOCK = 72707369;
 /**
  * How long a migration may wait for a table that replicas of the release before are using: everybody else's statements on it
  * queue up behind it meanwhile.
@@ -102,6 +106,38 @@ function isInTheWay(error: unknown): boolean {
   return error instanceof MigrationError && /^(55P03|40P01)$/.test(sqlState(error.cause) ?? '');
 }
 
+/** What a database has, in order; null where nothing was ever applied. */
+export async function appliedMigrations(client: pg.Client): Promise<MigrationRecord[] | null> {
+  const { rows } = await client.query<{ there: boolean }>(
+    `SELECT to_regclass('"_prisma_migrations"') IS NOT NULL AS there`,
+  );
+  if (!rows[0]!.there) return null;
+  return [...(await readApplied(client)).values()]
+    .map(({ migration_name: name, checksum }) => ({ name, checksum }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/**
+ * Applies exactly these in the caller's transaction, to a database that has none: its structure is then that of an earlier release.
+ * @throws MigrationError when this release does not know one of them, or one of them otherwise
+ */
+export async function applyExactly(
+  client: pg.Client,
+  wanted: MigrationRecord[],
+  folder = MIGRATIONS,
+): Promise<void> {
+  const known = new Map((await readMigrations(folder)).map((migration) => [migration.name, migration]));
+  const migrations = wanted.map(({ name, checksum }) => {
+    const migration = known.get(name);
+    if (migration?.checksum === checksum) return migration;
+    throw new MigrationError(
+      `The migration ${name} is not one this release knows: the data are of a newer one.`,
+    );
+  });
+  await client.query(MIGRATION_TABLE);
+  for (const migration of migrations) await applyWithin(client, migration);
+}
+
 async function readMigrations(folder: string): Promise<Migration[]> {
   const entries = await readdir(folder, { withFileTypes: true });
   const names = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
@@ -161,16 +197,20 @@ function assertApplicable(migrations: Migration[], applied: Map<string, AppliedM
 async function apply(client: pg.Client, migration: Migration): Promise<void> {
   try {
     await client.query(`SET LOCAL lock_timeout = ${TABLE_PATIENCE_MS}`);
-    await client.query(migration.sql);
-    await client.query(
-      `INSERT INTO "_prisma_migrations" (id, checksum, migration_name, started_at, finished_at, applied_steps_count)
-       VALUES ($1, $2, $3, now(), clock_timestamp(), 1)`,
-      [randomUUID(), migration.checksum, migration.name],
-    );
+    await applyWithin(client, migration);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new MigrationError(`The migration ${migration.name} failed, nothing of it was kept: ${reason}`, {
       cause,
     });
   }
+}
+
+async function applyWithin(client: pg.Client, { name, sql, checksum }: Migration): Promise<void> {
+  await client.query(sql);
+  await client.query(
+    `INSERT INTO "_prisma_migrations" (id, checksum, migration_name, started_at, finished_at, applied_steps_count)
+     VALUES ($1, $2, $3, now(), clock_timestamp(), 1)`,
+    [randomUUID(), checksum, name],
+  );
 }

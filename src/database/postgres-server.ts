@@ -21,9 +21,7 @@ export class PostgresServer {
   /** Connects to the configured PostgreSQL or starts the embedded one, and brings it to this release's structure. */
   static async open(config: Config): Promise<PostgresServer> {
     const logger = new Logger('Database');
-    const server = config.DATABASE_URL
-      ? new PostgresServer(config.DATABASE_URL)
-      : await this.startEmbedded(config, logger);
+    const server = await this.openAsItIs(config);
     try {
       for (const name of await waitFor('database', () => applyMigrations(server.url)))
         logger.log(`Applied the migration ${name}`);
@@ -35,7 +33,13 @@ export class PostgresServer {
     }
   }
 
-  private static async startEmbedded(config: Config, logger: Logger): Promise<PostgresServer> {
+  /** The same, whatever its structure: for a restore, which makes it that of the backup. */
+  static async openAsItIs(config: Config): Promise<PostgresServer> {
+    return config.DATABASE_URL ? new PostgresServer(config.DATABASE_URL) : this.startEmbedded(config);
+  }
+
+  private static async startEmbedded(config: Config): Promise<PostgresServer> {
+    const logger = new Logger('Database');
     const options = {
       maxConnections: config.STOWAGE_DATABASE_CONNECTIONS + SPARE_CONNECTIONS,
       log: (message: string) => logger.error(message),

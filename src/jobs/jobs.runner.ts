@@ -25,7 +25,8 @@ import { SCHEDULED_JOB, type Schedule } from './scheduled-job.decorator.js';
 
 /** Milliseconds between looks for jobs; scheduled ones are in no hurry. */
 const POLL_MS = 10_000;
-const CONCURRENT_JOBS = 2;
+/** Of the queue itself, beside two for each running job. */
+const OWN_CONNECTIONS = 2;
 /** The queue's own statements are short; jobs do their work over other connections. */
 const ANSWER_PATIENCE_MS = 60_000;
 /** How long the end of the process waits for jobs to stop at their next step. */
@@ -66,18 +67,19 @@ export class JobsRunner implements OnModuleInit, OnApplicationBootstrap, BeforeA
 
   async onApplicationBootstrap(): Promise<void> {
     if (!this.config.serves) return;
-    this.pool = this.openPool();
+    const jobs = this.jobs();
+    this.pool = this.openPool(jobs.length);
     const options = { pgPool: this.pool, logger: this.workerLogger() };
     await runMigrations(options);
     if (this.config.STOWAGE_ROLE === 'api') return;
-    await this.begin(options);
+    await this.begin(options, jobs);
   }
 
-  private async begin(options: WorkerOptions): Promise<void> {
-    const jobs = this.jobs();
+  private async begin(options: WorkerOptions, jobs: Job[]): Promise<void> {
     this.runner = await run({
       ...options,
-      concurrency: CONCURRENT_JOBS,
+      // Each runs once at a time: with a place for every one of them, none waits for another that takes hours.
+      concurrency: jobs.length,
       pollInterval: POLL_MS,
       noHandleSignals: true,
       taskList: Object.fromEntries(jobs.map((job) => [job.name, this.task(job)])),
@@ -92,19 +94,19 @@ export class JobsRunner implements OnModuleInit, OnApplicationBootstrap, BeforeA
     });
     this.fault = null;
     this.runner.promise.then(
-      () => this.beginAgain(options),
-      (error: unknown) => this.beginAgain(options, error),
+      () => this.beginAgain(options, jobs),
+      (error: unknown) => this.beginAgain(options, jobs, error),
     );
   }
 
   /** The queue ends itself when the database leaves it without an answer for too long; it must not end with it. */
-  private beginAgain(options: WorkerOptions, cause?: unknown): void {
+  private beginAgain(options: WorkerOptions, jobs: Job[], cause?: unknown): void {
     if (this.stopping.signal.aborted) return;
     this.fault = new Error('The job queue ended and will be begun again', { cause });
     this.logger.error({ msg: this.fault.message, err: cause });
     setTimeout(() => {
       if (this.stopping.signal.aborted) return;
-      this.begin(options).catch((again: unknown) => this.beginAgain(options, again));
+      this.begin(options, jobs).catch((again: unknown) => this.beginAgain(options, jobs, again));
     }, POLL_MS).unref();
   }
 
@@ -116,9 +118,9 @@ export class JobsRunner implements OnModuleInit, OnApplicationBootstrap, BeforeA
   }
 
   /** Our own, to be told of connections that break: the queue stops listening for that before it has closed the last one. */
-  private openPool(): pg.Pool {
+  private openPool(jobs: number): pg.Pool {
     // Each job holds one for its lock, beside those of the queue.
-    const max = 2 * CONCURRENT_JOBS + 2;
+    const max = 2 * jobs + OWN_CONNECTIONS;
     const pool = new pg.Pool(sessionPoolConfig(this.database.url, max, ANSWER_PATIENCE_MS));
     const broken = (error: Error): void =>
       this.logger.debug({ msg: 'A connection of the job queue broke', err: error });

@@ -19,7 +19,10 @@ describeWhere(
 
     beforeAll(async () => {
       minio = await startCountingMinio();
-      registry = await startRegistry({ store: 'filesystem', config: minio.settings });
+      registry = await startRegistry({
+        store: 'filesystem',
+        config: { ...minio.settings, STOWAGE_ROLE: 'api' },
+      });
     }, 90_000);
 
     afterAll(async () => {

@@ -303,6 +303,90 @@ describeEachStore('The blob store', (name) => {
     expect(await unfinishedCount(store)).toBe(before);
   });
 
+  it('keeps named objects beside the layers, listed by neither among the other', async () => {
+    const layers = [...(await keys()).keys()];
+    const written = new Map([
+      ['records/0002', Buffer.from('two')],
+      ['records/0001', Buffer.alloc(0)],
+      ['records/0001-more', layer(2 * MEBIBYTE, 'named').bytes],
+      ['recordings/0001', Buffer.from('of another kind')],
+    ]);
+    for (const [named, bytes] of written) await store.named.write(named, bytes);
+    const listed = async (prefix: string): Promise<[string, number][]> => {
+      const found: [string, number][] = [];
+      for await (const { name: named, sizeBytes } of store.named.list(prefix)) found.push([named, sizeBytes]);
+      return found;
+    };
+    expect(await listed('records/')).toEqual([
+      ['records/0001', 0],
+      ['records/0001-more', 2 * MEBIBYTE],
+      ['records/0002', 3],
+    ]);
+    expect(await listed('recordings/')).toEqual([['recordings/0001', 15]]);
+    expect(await listed('nothing/')).toEqual([]);
+    for (const [named, bytes] of written) expect((await store.named.read(named))?.equals(bytes)).toBe(true);
+    expect([...(await keys()).keys()]).toEqual(layers);
+  });
+
+  it('replaces and removes named objects, those that are gone already included', async () => {
+    await store.named.write('records/replaced', Buffer.from('a longer first text'));
+    await store.named.write('records/replaced', Buffer.from('second'));
+    expect((await store.named.read('records/replaced'))?.toString()).toBe('second');
+    await store.named.remove(['records/replaced']);
+    await store.named.remove(['records/replaced', 'records/never']);
+    await store.named.remove([]);
+    expect(await store.named.read('records/replaced')).toBeNull();
+  });
+
+  it('has the name it was given', async () => {
+    await store.identify('one');
+    expect(await store.identity()).toBe('one');
+    await store.identify('another');
+    expect(await store.identity()).toBe('another');
+  });
+
+  it.each([0, 1, 5 * MEBIBYTE, 37 * MEBIBYTE + 3])(
+    'puts a whole object of %i bytes under a key it had before',
+    async (size) => {
+      const { key } = await store.commit(null, [Buffer.from('gone')], session());
+      await store.remove([key]);
+      const { bytes } = layer(size, 'put');
+      await store.put(key, sent([bytes.subarray(0, 1_000_000), bytes.subarray(1_000_000)]));
+      expect((await read(key)).equals(bytes)).toBe(true);
+      expect((await keys()).get(key)).toBe(size);
+    },
+  );
+
+  it('puts nothing when the bytes end in an error', async () => {
+    for (const size of [10, 20 * MEBIBYTE]) {
+      const { key } = await store.commit(null, [Buffer.from('as it was')], session());
+      const before = await unfinishedCount(store);
+      const failing = store.put(key, sent([layer(size, 'failing').bytes, new Error('another digest')]));
+      await expect(failing).rejects.toThrow('another digest');
+      expect((await read(key)).toString()).toBe('as it was');
+      expect(await unfinishedCount(store)).toBe(before);
+    }
+  });
+
+  it('links objects into a layer folder where it can, and they outlive it', async () => {
+    if (!store.linkInto) return expect(name).toBe('s3');
+    const folder = await mkdtemp(join(tmpdir(), 'stowage-folder-'));
+    const other = new FilesystemBlobStore(folder);
+    const { bytes } = layer(11 * MEBIBYTE, 'linked');
+    const context = session();
+    const chunks = [bytes.subarray(0, 6 * MEBIBYTE), bytes.subarray(6 * MEBIBYTE)];
+    for (const sizes of [chunks, [bytes]]) {
+      const { staged, rest } = await appendAll(context, sizes);
+      const { key } = await store.commit(staged, rest, context);
+      for (const _again of [1, 2]) expect(await store.linkInto(folder, key)).toBe(true);
+      await store.remove([key]);
+      expect((await buffer(await other.read(key))).equals(bytes)).toBe(true);
+      await expect(store.linkInto(folder, key)).rejects.toBeInstanceOf(BlobMissing);
+    }
+    expect(await unfinishedCount(other)).toBe(0);
+    await rm(folder, { recursive: true, force: true });
+  });
+
   it('lists its objects in key order', async () => {
     const listed = [...(await keys()).keys()];
     expect(listed.length).toBeGreaterThan(3);

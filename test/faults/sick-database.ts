@@ -26,7 +26,8 @@ export async function startOnSickDatabase(
     const registry = await startRegistry({
       store,
       embeddedDatabase: true, // that is: none of the tests' server, since this one is given
-      config: { DATABASE_URL: database.url, ...config },
+      // Without jobs, whose statements would meet the faults in place of the test's.
+      config: { DATABASE_URL: database.url, STOWAGE_ROLE: 'api', ...config },
     });
     return {
       registry,

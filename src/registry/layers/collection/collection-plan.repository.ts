@@ -99,7 +99,7 @@ export class CollectionPlanRepository {
       ([after]) => Prisma.sql`
         WITH loose AS (
           SELECT blob_id, min(since) AS since FROM (
-            SELECT blob_id, since FROM loose_blob UNION ALL SELECT blob_id, since FROM loose_layer WHERE since < ${this.due}
+            SELECT blob_id, since FROM loose_blob WHERE since <= now() + interval '1 millisecond' UNION ALL SELECT blob_id, since FROM loose_layer WHERE since < ${this.due}
             UNION ALL SELECT l.blob_id, d.deleted_at FROM deleted_image d JOIN deleted_image_layer l ON l.deleted_image_id = d.id WHERE d.deleted_at < ${this.past}) q
           WHERE blob_id > ${after}::bigint GROUP BY blob_id)
         SELECT ARRAY[b.id::text] AS position, NULL AS registry, 'sha256:' || b.sha256 AS repository, b.object_key AS name, b.size_bytes AS bytes, loose.since,

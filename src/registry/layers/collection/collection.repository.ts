@@ -111,7 +111,7 @@ export class CollectionRepository {
       SELECT
         (SELECT count(*)::int FROM (
           SELECT 1 FROM loose_layer WHERE since < now() - make_interval(secs => ${this.graceSeconds}::float8) LIMIT ${LONGEST_QUEUE}) q) AS loose_layer,
-        (SELECT count(*)::int FROM (SELECT 1 FROM loose_blob LIMIT ${LONGEST_QUEUE}) q) AS loose_blob,
+        (SELECT count(*)::int FROM (SELECT 1 FROM loose_blob WHERE since <= now() + interval '1 millisecond' LIMIT ${LONGEST_QUEUE}) q) AS loose_blob,
         (SELECT count(*)::int FROM (SELECT 1 FROM doomed_object WHERE not_before <= now() LIMIT ${LONGEST_QUEUE}) q) AS doomed_object`;
     return row!;
   }

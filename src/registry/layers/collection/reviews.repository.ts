@@ -68,11 +68,14 @@ export class ReviewsRepository {
     });
   }
 
-  /** Drops blobs that no repository and no deleted image holds; their objects are doomed. */
+  /**
+   * Drops blobs that no repository and no deleted image holds; their objects are doomed. Entries of the future, which a rebuild
+   * makes, wait for it; what was written just now may be rounded up.
+   */
   async reviewBlobs(after: bigint | null, limit: number): Promise<Review<bigint>> {
     return inTransaction(this.prisma, async (tx) => {
       const due = await tx.$queryRaw<{ id: bigint; blobId: bigint; open: boolean }[]>`
-        WITH due AS MATERIALIZED (SELECT id, blob_id FROM loose_blob WHERE id > ${after ?? 0n} ORDER BY id LIMIT ${limit}),
+        WITH due AS MATERIALIZED (SELECT id, blob_id FROM loose_blob WHERE id > ${after ?? 0n} AND since <= now() + interval '1 millisecond' ORDER BY id LIMIT ${limit}),
         settled AS (
           DELETE FROM loose_blob q USING due WHERE q.id = due.id AND (
             NOT EXISTS (SELECT 1 FROM blob b WHERE b.id = due.blob_id OFFSET 0)

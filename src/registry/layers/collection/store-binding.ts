@@ -1,5 +1,6 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import { BLOB_STORE, type BlobStore } from '../../../blob-store/blob-store.js';
+import { RECORDS } from '../../../blob-store/named-objects.js';
 import { faultPoint } from '../../../observability/fault-points.js';
 import { StoreBindingRepository } from './store-binding.repository.js';
 
@@ -11,7 +12,7 @@ export class StoreBindingError extends Error {
 /**
  * Refuses to start on a store that does not hold the layers of this database: with another bucket or an empty data folder
  * every pull would fail, and every push of a known layer would be acknowledged without its bytes. And on a store full of
- * layers that the database does not know: the collector would take them all for leftovers.
+ * layers that the database does not know: the collector would take them all for leftovers, and the copy of the records would be written over.
  */
 @Injectable()
 export class StoreBinding implements OnModuleInit {
@@ -45,9 +46,16 @@ export class StoreBinding implements OnModuleInit {
         found === null
           ? 'The database knows layers, but the configured blob store is empty. Check STOWAGE_DATA_DIR and STOWAGE_S3_BUCKET.'
           : 'The configured blob store belongs to another database. Check STOWAGE_DATA_DIR, STOWAGE_S3_BUCKET and DATABASE_URL.';
-    for await (const _ of this.store.objects())
+    if (await this.isUsed())
       return () =>
-        'The configured blob store holds layers, but the database knows none. Check DATABASE_URL, STOWAGE_DATA_DIR and STOWAGE_S3_BUCKET; a new database needs an empty store.';
+        'The configured blob store holds layers or records, but the database knows none. Check DATABASE_URL, STOWAGE_DATA_DIR and ' +
+        'STOWAGE_S3_BUCKET; a new database needs an empty store. If the database was lost, run "npm run rebuild" or restore a backup.';
     return null;
+  }
+
+  private async isUsed(): Promise<boolean> {
+    for await (const _ of this.store.objects()) return true;
+    for await (const _ of this.store.named.list(RECORDS)) return true;
+    return false;
   }
 }
