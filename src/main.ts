@@ -11,11 +11,10 @@ import { StoreBindingError } from './registry/layers/collection/store-binding.js
 
 /**
  * Every chunk of a layer is memory outside V8's heap, whose default limits answer streams of them with a full collection per
- * 15 MiB: a third of all processor time of a push. The heap may double instead, and so may what it holds outside; the small
- * young generation the process is started with (`--max-semi-space-size`) frees chunks long before that.
+ * 15 MiB: a third of all processor time of a push. The heap may double instead; the small young generation the process is
+ * started with (`--max-semi-space-size`) lets go of chunks long before that.
  */
 setFlagsFromString('--heap-growing-percent=100');
-setFlagsFromString('--external-memory-accounted-in-global-limit');
 
 /** Starts the process in the role it is given: api, worker, or both. */
 async function main(): Promise<void> {

@@ -21,7 +21,7 @@ import { type StoreFailure, StoreRetries } from './store-retries.js';
 
 /** What a socket takes before its source has to wait, which with Node's 64 KiB is after every chunk. */
 const SOCKET_BYTES = 1024 * 1024;
-const AGENT = { maxSockets: 256, keepAlive: true, highWaterMark: SOCKET_BYTES };
+const AGENT = { maxSockets: 256, keepAlive: true };
 
 const SILENT = {
   debug: () => undefined,
@@ -44,7 +44,12 @@ export function s3Clients(settings: S3Settings, silenceSeconds: number): S3Clien
   const silenceMs = silenceSeconds * 1000;
   // A request that met silence may be sent once more, over another connection.
   const retries = new StoreRetries(silenceMs * 1.5);
-  const requests = s3Client(settings, settings.endpoint, { socketTimeout: silenceMs });
+  const agent = { ...AGENT, highWaterMark: SOCKET_BYTES };
+  const requests = s3Client(settings, settings.endpoint, {
+    socketTimeout: silenceMs,
+    httpAgent: agent,
+    httpsAgent: agent,
+  });
   const reads = s3Client(settings, settings.endpoint, {
     socketTimeout: 0,
     requestTimeout: silenceMs,

@@ -83,8 +83,8 @@ function rows({ images, repositories, largest, untagged, uploads }: Size): strin
     `INSERT INTO upload (id, repository_id, state, offset_bytes, staged, part_count)
       SELECT gen_random_uuid(), 1 + n % ${repositories}, CASE WHEN n % 2 = 0 THEN 'open' ELSE 'completed' END::upload_state, 1000,
         CASE WHEN n % 2 = 0 THEN jsonb_build_object('key', 'staged/' || n, 'parts', '[]'::jsonb) END, 1 ${each(uploads)}`,
-    `INSERT INTO upload_part (upload_id, first_byte, last_byte, sha256)
-      SELECT id, part * 1000, part * 1000 + 999, ${hex('part')} FROM upload, generate_series(0, 2) AS part WHERE state = 'open'`,
+    `INSERT INTO upload_part (upload_id, first_byte, last_byte, crc32)
+      SELECT id, part * 1000, part * 1000 + 999, part FROM upload, generate_series(0, 2) AS part WHERE state = 'open'`,
     `INSERT INTO upload_tail (upload_id, first_byte, bytes) SELECT id, 0, '\\x00' FROM upload WHERE state = 'open'`,
     `INSERT INTO doomed_object (object_key, not_before) SELECT 'doomed/' || n, now() + interval '1 day' ${each(Math.ceil(uploads / 4))}`,
   ];
