@@ -1,4 +1,8 @@
 import { createHash, type Hash } from 'node:crypto';
+import { setImmediate as turn } from 'node:timers/promises';
+
+/** Hashed in a millisecond or less. */
+const TURN_BYTES = 1024 * 1024;
 
 /** SHA-256 of all bytes up to an offset, and SHA-512 where a client asked for it. Node cannot export such a state, only copy it. */
 export class RunningDigest {
@@ -36,6 +40,14 @@ export class DigestFeed {
     this.offset += bytes.length;
     this.sha256.update(bytes);
     this.sha512?.update(bytes);
+  }
+
+  /** The same for many bytes at once, in turns with others: they are on their way to the store meanwhile. */
+  async updateAside(bytes: Buffer): Promise<void> {
+    for (let at = 0; at < bytes.length; at += TURN_BYTES) {
+      this.update(bytes.subarray(at, at + TURN_BYTES));
+      await turn();
+    }
   }
 
   /** Hex digests of all bytes so far; the state goes on. */

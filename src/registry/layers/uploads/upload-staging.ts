@@ -44,9 +44,11 @@ export class UploadStaging {
     const tails = await this.uploads.tails(upload);
     const feed = this.running.at(upload.id, upload.offsetBytes, upload.wantsSha512)?.fork() ?? null;
     let newBytes = 0;
+    let hashed: Promise<void> | undefined;
     const fresh = receive(body, layerBytes === null ? null : layerBytes - upload.offsetBytes, (chunk) => {
       newBytes += chunk.length;
-      feed?.update(chunk);
+      if (Buffer.isBuffer(body.source)) hashed = feed?.updateAside(chunk);
+      else feed?.update(chunk);
     });
     const bytes = (async function* () {
       yield* tails;
@@ -60,6 +62,7 @@ export class UploadStaging {
           : { bytes, inMemory: false, isLastUse: true, abandon: abandonment(body.source) },
         context,
       );
+      await hashed;
       return { appended, newBytes, feed };
     } catch (error) {
       throw error instanceof BlobMissing
