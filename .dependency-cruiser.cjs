@@ -111,6 +111,19 @@ const rules = [
     to: { dependencyTypes: ['npm-dev'] },
   },
   {
+    name: 'policies-are-pure',
+    comment:
+      'The policy language decides by what it is given: no framework, no database, no clock, no settings.',
+    from: { path: folder('identity/policies'), pathNot: SPEC },
+    to: { pathNot: [folder('identity/policies'), folder('domain'), '^net$'] },
+  },
+  {
+    name: 'the-oracle-of-policies-stays-in-test',
+    comment: 'It is AGPL: nothing under src imports it, its specs included.',
+    from: { path: '^src/' },
+    to: { path: 'node_modules/@cloud-copilot/' },
+  },
+  {
     name: 'everything-resolves',
     comment: 'An import that is not found fails at start.',
     from: { path: '^src/' },
