@@ -1,6 +1,4 @@
 /** How the S3 store is asked: again where that may help, only so long, and believing no answer that is not one. */
-import { Readable } from 'node:stream';
-import { crc32 } from 'node:zlib';
 import {
   CompleteMultipartUploadCommand,
   DeleteObjectsCommand,
@@ -15,12 +13,11 @@ import {
 } from '@aws-sdk/client-s3';
 import type { S3Settings } from '../config/config.js';
 import type { StorePart } from './part-splitter.js';
-import { giveBack } from './spent-memory.js';
 import { endWhenSilent, acknowledges } from './s3-answers.js';
+import { bodyOf, checksumOf, Pieces, sizeOf, SOCKET_BYTES } from './s3-bodies.js';
+import { giveBack } from './spent-memory.js';
 import { type StoreFailure, StoreRetries } from './store-retries.js';
 
-/** What a socket takes before its source has to wait, which with Node's 64 KiB is after every chunk. */
-const SOCKET_BYTES = 1024 * 1024;
 const AGENT = { maxSockets: 256, keepAlive: true };
 
 const SILENT = {
@@ -138,7 +135,7 @@ export async function uploadPart(
   { crc32, isLastUse }: PartTraits,
 ): Promise<StorePart> {
   const size = sizeOf(bytes);
-  const checksum = base64Of(crc32 ?? sumOf(bytes));
+  const checksum = checksumOf(bytes, crc32);
   const Body = bodyOf(bytes);
   const { ETag } = await client.send(
     new UploadPartCommand({ ...target, Body, ContentLength: size, ChecksumCRC32: checksum }),
@@ -215,7 +212,7 @@ export async function putObject(
   bytes: Buffer[],
   signal: AbortSignal,
 ): Promise<void> {
-  const ChecksumCRC32 = base64Of(sumOf(bytes));
+  const ChecksumCRC32 = checksumOf(bytes);
   await client.send(
     new PutObjectCommand({
       ...target,
@@ -260,55 +257,6 @@ function failureOf(error: unknown): StoreFailure {
   if (THROTTLED.has(error.name) || status === 429) return 'throttled';
   if (TRANSIENT.has(error.name)) return 'transient';
   return status === 501 || (status < 500 && status !== 408) ? 'final' : 'transient';
-}
-
-/** A body in several pieces, which is never read itself: each attempt reads a stream of its own. */
-class Pieces extends Readable {
-  /** All of them are with the operating system: a store may answer before it has read everything. */
-  isSent = false;
-
-  constructor(private readonly pieces: Buffer[]) {
-    super();
-  }
-
-  stream(): Readable {
-    const { pieces } = this;
-    let next = 0;
-    const stream = new Readable({
-      highWaterMark: SOCKET_BYTES,
-      read() {
-        while (next < pieces.length) if (!this.push(pieces[next++])) return;
-        this.push(null);
-      },
-    });
-    const pipe = stream.pipe.bind(stream);
-    stream.pipe = (request, options) =>
-      pipe(
-        request.once('finish', () => (this.isSent = true)),
-        options,
-      );
-    return stream;
-  }
-}
-
-function bodyOf(bytes: Buffer[]): Buffer | Readable {
-  if (bytes.length === 0) return Buffer.alloc(0);
-  return bytes.length === 1 ? bytes[0]! : new Pieces(bytes);
-}
-
-function sizeOf(bytes: Buffer[]): number {
-  return bytes.reduce((sum, chunk) => sum + chunk.length, 0);
-}
-
-function sumOf(bytes: Buffer[]): number {
-  return bytes.reduce((sum, chunk) => crc32(chunk, sum), 0);
-}
-
-/** CRC-32 as S3 writes it: four bytes, big-endian, base64. */
-function base64Of(value: number): string {
-  const encoded = Buffer.alloc(4);
-  encoded.writeUInt32BE(value);
-  return encoded.toString('base64');
 }
 
 export function isCode(error: unknown, ...codes: string[]): boolean {
