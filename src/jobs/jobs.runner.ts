@@ -82,6 +82,9 @@ export class JobsRunner implements OnModuleInit, OnApplicationBootstrap, BeforeA
       concurrency: jobs.length,
       pollInterval: POLL_MS,
       noHandleSignals: true,
+      // Without a delay nobody awaits the statement that ends a job, and its failure ends the process; with one, even none, it
+      // ends the queue, which is begun again.
+      preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
       taskList: Object.fromEntries(jobs.map((job) => [job.name, this.task(job)])),
       parsedCronItems: parseCronItems(
         jobs.map(({ name, cron }) => ({

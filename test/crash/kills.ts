@@ -71,8 +71,8 @@ export function pointOf(kill: Kill | undefined): Record<string, string> {
   };
 }
 
-/** What the service complained of last; greetings say nothing. */
+/** What the service complained of last, and with what it ended; greetings, which are indented, say nothing. */
 export function lastWords(output: string): string {
-  const lines = output.split('\n').filter((line) => line.startsWith('{') || line.startsWith('Fault'));
-  return lines.slice(-8).join('\n').slice(-6_000);
+  const lines = output.split('\n').filter((line) => line !== '' && !line.startsWith('  '));
+  return [...lines.slice(-8), output.slice(-1_500)].join('\n').slice(-8_000);
 }

@@ -103,7 +103,7 @@ describeEachStore('npm run collect', (store) => {
         const ran = await collect('--skip-sweep');
         expect(ran.stdout).toContain('Objects were kept, since a backup or another collection runs.');
       },
-      { timeout: 30_000 },
+      { timeout: 120_000 },
     );
   });
 

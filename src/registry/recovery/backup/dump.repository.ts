@@ -35,6 +35,8 @@ export const DUMPED_TABLES: Readonly<
   store_binding: {},
   // What the store's copy of the records lacks; after a restore it is written anew.
   pending_record: null,
+  // Which key a deployment is used with, is its own.
+  root_key: null,
 };
 
 export interface DumpedTable {
