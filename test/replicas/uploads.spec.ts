@@ -46,7 +46,7 @@ describeWhere(
 
     beforeAll(async () => {
       minio = await startCountingMinio();
-      deployment = await startDeployment(REPLICAS, minio.settings);
+      deployment = await startDeployment(REPLICAS, { ...minio.settings, STOWAGE_ROLE: 'api' });
       records = openRecords(deployment.environment);
       repository = await createRepository(next().ecr);
       before = await minio.counters();
