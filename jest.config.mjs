@@ -12,4 +12,6 @@ export default {
   reporters: ['default', '<rootDir>/test/support/count-reporter.mjs'],
   testTimeout: 180_000,
   maxWorkers: 2,
+  // What a spec leaves behind slows the next ones: a worker of some gigabytes spends its time collecting them.
+  workerIdleMemoryLimit: '1GB',
 };

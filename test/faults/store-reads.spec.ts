@@ -9,7 +9,7 @@ import type { S3Fault } from '../support/s3-proxy.js';
 import { pulled, pushPatiently } from './push.js';
 import { describeSickStore, type SickStore, startOnSickStore } from './sick-store.js';
 
-const SILENCE_SECONDS = 2;
+const SILENCE_SECONDS = 4;
 
 describeSickStore('A pull streamed from a sick store', () => {
   let sick: SickStore;
