@@ -5,19 +5,23 @@ import { crc32 } from 'node:zlib';
 /** What a socket takes before its source has to wait, which with Node's 64 KiB is after every chunk. */
 export const SOCKET_BYTES = 1024 * 1024;
 
-/** A body in several pieces, which is never read itself: each attempt reads a stream of its own. */
+/** A body in pieces, which is never read itself: each attempt reads a stream of its own. */
 export class Pieces extends Readable {
-  /** All of them are with the operating system: a store may answer before it has read everything. */
-  isSent = false;
+  private latest: Readable | undefined;
+  private sent: Readable | undefined;
 
   constructor(private readonly pieces: Buffer[]) {
     super();
   }
 
+  /** All of the latest attempt is with the operating system. A store that answered before has not read it, whatever it says. */
+  get isSent(): boolean {
+    return this.latest !== undefined && this.sent === this.latest;
+  }
+
   stream(): Readable {
     const { pieces } = this;
     let next = 0;
-    this.isSent = false;
     const stream = new Readable({
       highWaterMark: SOCKET_BYTES,
       read() {
@@ -28,16 +32,17 @@ export class Pieces extends Readable {
     const pipe = stream.pipe.bind(stream);
     stream.pipe = (request, options) =>
       pipe(
-        request.once('finish', () => (this.isSent = true)),
+        request.once('finish', () => (this.sent = stream)),
         options,
       );
+    this.latest = stream;
     return stream;
   }
 }
 
 export function bodyOf(bytes: Buffer[]): Buffer | Readable {
   if (bytes.length === 0) return Buffer.alloc(0);
-  return bytes.length === 1 ? bytes[0]! : new Pieces(bytes);
+  return new Pieces(bytes);
 }
 
 export function sizeOf(bytes: Buffer[]): number {

@@ -105,6 +105,8 @@ function sendAgain(client: S3Client, retries: StoreRetries): void {
         const Body = input.Body instanceof Pieces ? input.Body.stream() : input.Body;
         const result = await next({ ...args, input: { ...args.input, Body } as typeof args.input });
         acknowledges(context.commandName ?? '', args.input, result.output);
+        if (input.Body instanceof Pieces && !input.Body.isSent)
+          throw new Error('The store answered before it had the whole body');
         return result;
       };
       return retries.run(attempt, failureOf, abortSignal);
@@ -136,12 +138,11 @@ export async function uploadPart(
 ): Promise<StorePart> {
   const size = sizeOf(bytes);
   const checksum = checksumOf(bytes, crc32);
-  const Body = bodyOf(bytes);
   const { ETag } = await client.send(
-    new UploadPartCommand({ ...target, Body, ContentLength: size, ChecksumCRC32: checksum }),
+    new UploadPartCommand({ ...target, Body: bodyOf(bytes), ContentLength: size, ChecksumCRC32: checksum }),
     { abortSignal: signal },
   );
-  if (isLastUse && Body instanceof Pieces && Body.isSent) giveBack(bytes);
+  if (isLastUse) giveBack(bytes);
   return { n: target.PartNumber, etag: ETag!, size, crc32: checksum };
 }
 

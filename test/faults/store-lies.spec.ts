@@ -61,6 +61,18 @@ describeSickStore('A store that does not tell the truth', () => {
     await expectTrue(sick.registry, repository, blob);
   });
 
+  it.each(DOORS)('and acknowledges a part before it has it is not believed (%s door)', async (door) => {
+    const blob = layer(20 * MEBIBYTE, `early ${door}`);
+    const steps = stepsAt(door, sick.registry, repository);
+    expect(await steps.begin()).toBe('done');
+    sick.store.forget();
+    sick.store.on('UploadPart', { early: { headers: { etag: '"00000000000000000000000000000000"' } } });
+    expect(await steps.append(blob.bytes, 0)).toBe('done');
+    expect(sick.store.requests.filter((operation) => operation === 'UploadPart')).toHaveLength(2);
+    expect(await steps.complete(blob.digest)).toBe('done');
+    await expectTrue(sick.registry, repository, blob);
+  });
+
   it('and gives wrong ETags for parts it then lost has the client begin anew', async () => {
     const blob = layer(13 * MEBIBYTE, 'etag lost');
     sick.store.on('UploadPart', { change: withEtag }, { times: Infinity });

@@ -23,6 +23,8 @@ export interface S3Answer {
 export type S3Fault =
   /** The request goes nowhere; the answer is made up, once the whole request has come. */
   | { answer: Partial<S3Answer> }
+  /** The answer is made up and sent before the body is read, of which nothing is read then either. */
+  | { early: Partial<S3Answer> }
   /** The connection is reset: before a byte of the body is read, when the store has half of it, or when the store has done it all. */
   | { reset: 'before' | 'amid' | 'after' }
   /** Passed on after so many milliseconds. */
@@ -117,6 +119,8 @@ export async function startS3Proxy(target: string, seed = 1): Promise<S3Proxy> {
       for await (const _ of incoming);
       return reply(outgoing, { status: 500, headers: {}, body: Buffer.alloc(0), ...fault.answer });
     }
+    if ('early' in fault)
+      return reply(outgoing, { status: 200, headers: {}, body: Buffer.alloc(0), ...fault.early });
     if ('delayMs' in fault || 'hold' in fault) {
       await ('hold' in fault ? holding(outgoing) : sleep(fault.delayMs));
       if (outgoing.destroyed) return;
